@@ -1,0 +1,1 @@
+"""Boards: one file each, from platform and clock to pins and programmer."""

@@ -1,0 +1,1 @@
+"""Amaranth: neuron cores, spike sources and router, host interface, tops."""

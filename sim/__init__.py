@@ -1,0 +1,1 @@
+"""Float simulator, golden model, and the RTL harness that compares hardware with them."""

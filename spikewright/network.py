@@ -341,9 +341,7 @@ class FloatLayer:
             raise SpikewrightError(f"layer {self.name}: a threshold is not positive")
 
 
-def _check_chain(
-    layers: tuple[Any, ...], input_shape: Shape
-) -> None:
+def _check_chain(layers: tuple[Any, ...], input_shape: Shape) -> None:
     if not layers:
         raise SpikewrightError("network: has no layers")
     names = [layer.name for layer in layers]
@@ -395,7 +393,10 @@ class FloatNetwork:
             entry: dict[str, Any] = {
                 "name": layer.name,
                 "shape": layer.shape,
-                "activation": {"kind": layer.activation.kind.value, "levels": layer.activation.levels},
+                "activation": {
+                    "kind": layer.activation.kind.value,
+                    "levels": layer.activation.levels,
+                },
                 "neuron": layer.neuron.to_json() if layer.neuron else None,
                 "synapses": [],
             }
@@ -410,7 +411,12 @@ class FloatNetwork:
                 arrays[f"{i}.{j}.weight"] = synapse.weight
                 entry["synapses"].append(geometry_to_json(synapse))
             layers.append(entry)
-        header = {"schema": SCHEMA, "kind": "float", "input": input_to_json(self.input), "layers": layers}
+        header = {
+            "schema": SCHEMA,
+            "kind": "float",
+            "input": input_to_json(self.input),
+            "layers": layers,
+        }
         write_npz(path, {"header": np.array(json.dumps(header)), **arrays})
 
     @classmethod
@@ -521,7 +527,9 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        return "dense" if self.shape[1:] == (1, 1) and self.synapses[0].padding == (0, 0) else "conv"
+        return (
+            "dense" if self.shape[1:] == (1, 1) and self.synapses[0].padding == (0, 0) else "conv"
+        )
 
 
 @dataclass(frozen=True)
@@ -537,13 +545,17 @@ class Network:
         if self.steps < 1:
             raise SpikewrightError(f"network: T is {self.steps}; at least 1 time step is needed")
         if not 2 <= self.weight_bits <= 16:
-            raise SpikewrightError(f"network: {self.weight_bits}-bit weights; 2 to 16 are supported")
+            raise SpikewrightError(
+                f"network: {self.weight_bits}-bit weights; 2 to 16 are supported"
+            )
         _check_chain(self.layers, self.input.shape)
         limit = 2 ** (self.weight_bits - 1) - 1
         for index, layer in enumerate(self.layers):
             last = index == len(self.layers) - 1
             if not last and not layer.neuron.fires:
-                raise SpikewrightError(f"layer {layer.name}: an integrator can only be the last layer")
+                raise SpikewrightError(
+                    f"layer {layer.name}: an integrator can only be the last layer"
+                )
             for synapse in layer.synapses:
                 if np.abs(synapse.weight).max() > limit:
                     raise SpikewrightError(
@@ -551,9 +563,7 @@ class Network:
                         f"({self.weight_bits} bits)"
                     )
                 if (synapse.source == INPUT) != layer.direct:
-                    raise SpikewrightError(
-                        f"layer {layer.name}: mixes the input frame with spikes"
-                    )
+                    raise SpikewrightError(f"layer {layer.name}: mixes the input frame with spikes")
 
     def source_shape(self, synapse: Synapse) -> Shape:
         return self.input.shape if synapse.source == INPUT else self.layers[synapse.source].shape
@@ -587,7 +597,9 @@ class Network:
         The initial potential is included, since it is stored too.
         """
         ranges = []
-        for layer, (current_low, current_high) in zip(self.layers, self.current_ranges, strict=True):
+        for layer, (current_low, current_high) in zip(
+            self.layers, self.current_ranges, strict=True
+        ):
             v_low, v_high = layer.initial.copy(), layer.initial.copy()
             low, high = v_low.copy(), v_high.copy()
             for _ in range(self.steps):
@@ -608,6 +620,16 @@ class Network:
     def membrane_bits(self) -> int:
         """Width in which no membrane of any layer can wrap, whatever the input."""
         return max(signed_bits(int(lo.min()), int(hi.max())) for lo, hi in self.potential_ranges)
+
+    @cached_property
+    def compare_bits(self) -> int:
+        """Width in which no potential less its threshold wraps; parameters have it too."""
+        low = high = 0
+        for layer, (lo, hi) in zip(self.layers, self.potential_ranges, strict=True):
+            values = [lo, hi, lo - layer.threshold, layer.bias, layer.bias - layer.threshold]
+            low = min(low, *(int(v.min()) for v in values))
+            high = max(high, *(int(v.max()) for v in values))
+        return signed_bits(low, high)
 
     @cached_property
     def current_bits(self) -> int:

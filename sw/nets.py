@@ -1,0 +1,131 @@
+"""Networks to train from the command line, and their files: weights plus how they came about."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from ..errors import SpikewrightError
+from ..files import write_bytes
+from ..network import SCHEMA, Shape
+from .activations import QCFS
+
+__all__ = ["ACTIVATIONS", "NETS", "build", "lenet5", "mlp", "save"]
+
+ACTIVATIONS = ("qcfs", "relu")
+
+
+def _activation(kind: str, levels: int) -> Callable[[], nn.Module]:
+    """A maker of fresh activations; `levels` is the L of QCFS, which ReLU has no use for."""
+    if kind == "qcfs":
+        return lambda: QCFS(levels)
+    if kind == "relu":
+        return nn.ReLU
+    raise SpikewrightError(
+        f"activation {kind}: is not known; choose one of {', '.join(ACTIVATIONS)}"
+    )
+
+
+def _scaled(channels: int, width: float) -> int:
+    if not width > 0:
+        raise SpikewrightError(f"width {width}: must be positive")
+    return max(1, round(channels * width))
+
+
+def lenet5(
+    shape: Shape = (1, 28, 28),
+    classes: int = 10,
+    *,
+    activation: str = "qcfs",
+    levels: int = 8,
+    width: float = 1.0,
+    norm: bool = False,
+) -> nn.Sequential:
+    """LeNet-5 with average pooling: 6C5-P2-16C5-P2-120-84-`classes`, on 28x28 or 32x32 images.
+
+    `width` multiplies the hidden layers, `norm` puts a batch norm behind every hidden layer. A
+    28x28 image is padded to the 32x32 of the original (LeCun et al. 1998).
+    """
+    if shape[1:] not in ((28, 28), (32, 32)):
+        raise SpikewrightError(f"lenet5: takes 28x28 or 32x32 images, not {shape[1]}x{shape[2]}")
+    act = _activation(activation, levels)
+    c1, c2, f1, f2 = (_scaled(c, width) for c in (6, 16, 120, 84))
+    net = nn.Sequential()
+
+    def add(
+        index: int, layer: nn.Module, normalise: Callable[[int], nn.Module], outputs: int
+    ) -> None:
+        net.add_module(f"layer{index}", layer)
+        if norm:
+            net.add_module(f"norm{index}", normalise(outputs))
+        net.add_module(f"act{index}", act())
+
+    add(1, nn.Conv2d(shape[0], c1, 5, padding=(32 - shape[1]) // 2), nn.BatchNorm2d, c1)
+    net.add_module("pool1", nn.AvgPool2d(2))
+    add(2, nn.Conv2d(c1, c2, 5), nn.BatchNorm2d, c2)
+    net.add_module("pool2", nn.AvgPool2d(2))
+    net.add_module("flatten", nn.Flatten())
+    add(3, nn.Linear(c2 * 25, f1), nn.BatchNorm1d, f1)
+    add(4, nn.Linear(f1, f2), nn.BatchNorm1d, f2)
+    net.add_module("layer5", nn.Linear(f2, classes))
+    return net
+
+
+def mlp(
+    shape: Shape = (1, 28, 28),
+    classes: int = 10,
+    *,
+    activation: str = "qcfs",
+    levels: int = 8,
+    width: float = 1.0,
+    norm: bool = False,
+) -> nn.Sequential:
+    """One hidden layer of 128 x `width` neurons."""
+    inputs, hidden = shape[0] * shape[1] * shape[2], _scaled(128, width)
+    net = nn.Sequential()
+    net.add_module("flatten", nn.Flatten())
+    net.add_module("layer1", nn.Linear(inputs, hidden))
+    if norm:
+        net.add_module("norm1", nn.BatchNorm1d(hidden))
+    net.add_module("act1", _activation(activation, levels)())
+    net.add_module("layer2", nn.Linear(hidden, classes))
+    return net
+
+
+NETS: Mapping[str, Callable[..., nn.Module]] = {"lenet5": lenet5, "mlp": mlp}
+
+
+def build(metadata: Mapping[str, Any]) -> nn.Module:
+    """The untrained module that `metadata` describes: ``{"schema", "net", "kwargs", ...}``."""
+    if not isinstance(metadata.get("schema"), int):
+        raise SpikewrightError("network file: has no schema version; it is not one of ours")
+    if metadata["schema"] > SCHEMA:
+        raise SpikewrightError(
+            f"network file: schema version {metadata['schema']} is newer than {SCHEMA}, which this "
+            "release reads; upgrade spikewright"
+        )
+    name = metadata.get("net")
+    if name not in NETS:
+        raise SpikewrightError(f"net {name}: is not known; choose one of {', '.join(NETS)}")
+    kwargs = dict(metadata.get("kwargs", {}))
+    if "shape" in kwargs:
+        kwargs["shape"] = tuple(kwargs["shape"])
+    try:
+        return NETS[name](**kwargs)
+    except TypeError as error:
+        raise SpikewrightError(f"net {name}: {error}; retrain it with this release") from None
+
+
+def save(module: nn.Module, metadata: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a ``.safetensors`` file, with `metadata` as JSON under the key ``spikewright``.
+
+    `metadata` is what :func:`build` takes, and any record of the training besides.
+    """
+    tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
+    header = {"spikewright": json.dumps(dict(metadata), sort_keys=True)}
+    write_bytes(path, safetensors.torch.save(tensors, header))

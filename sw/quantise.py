@@ -1,0 +1,202 @@
+"""From real numbers to integers: weights of few bits, thresholds and biases in membrane steps.
+
+A spike of source channel c is worth that channel's threshold (a pixel its scale), divided by the
+window of an average pool since the integer pool sums. These values go into the weights, which are
+then divided by one scale per output channel and rounded to +-(2^(b-1) - 1). The scale over 2^F is
+the *unit* of the channel's membrane; thresholds, biases and initial potentials are counted in it,
+so scales cost no arithmetic. F, the shift of the weights, is the least with which every threshold
+of the layer comes out within 2^-10 of its value, and every bias, summed over all steps, within
+2^-10 of the threshold.
+
+The integrator has no threshold for its scales to vanish into: its outputs share one scale, and F =
+0 since its bias, rounded once for all T steps together, is then at most half a weight step off.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import SpikewrightError
+from ..network import INPUT, FloatLayer, FloatNetwork, Floats, Ints, Layer, Network, Synapse
+
+__all__ = ["THRESHOLD_ERROR", "quantisation_error", "quantise"]
+
+THRESHOLD_ERROR = 2.0**-10
+"""Largest relative error of an integer threshold."""
+
+_LARGEST_THRESHOLD = 2**16
+"""Scales are kept above threshold / this, so that a channel of all but vanished weights does not
+widen every membrane: what its weights then lose is below 2^-17 of the threshold for each spike."""
+
+_LARGEST_SHIFT = 15
+
+
+def quantise(
+    network: FloatNetwork, *, steps: int, weight_bits: int = 8, per_channel: bool = True
+) -> Network:
+    """The integer network that runs `steps` time steps with weights of `weight_bits` (2 to 8).
+
+    `network` must be converted. Scales are per output channel, or with ``per_channel=False`` per
+    layer. Thresholds are even; an initial potential of half the threshold stays exactly that. The
+    bias of all steps together is rounded, and what T times the bias per step leaves of it goes into
+    the initial potential. Raises SpikewrightError for a network that
+    is not converted, values out of range, and what cannot be exact: a mean under zero padding.
+    """
+    if steps < 1:
+        raise SpikewrightError(f"quantise: T is {steps}; at least 1 time step is needed")
+    if not 2 <= weight_bits <= 8:
+        raise SpikewrightError(f"quantise: {weight_bits}-bit weights; choose 2 to 8 bits")
+    if not network.converted:
+        raise SpikewrightError("quantise: the network has no neurons yet; convert it first")
+    layers = tuple(
+        _layer(network, layer, steps, weight_bits, per_channel) for layer in network.layers
+    )
+    return Network(network.input, steps, weight_bits, layers)
+
+
+def quantisation_error(network: FloatNetwork, integer: Network) -> dict[str, dict[str, float]]:
+    """How far `integer` is from the converted `network` it was made of, for each layer by name.
+
+    - `weight_rms`: root mean square error of the weights over their root mean square
+    - `threshold`: largest relative error of a threshold (0 for the integrator)
+    - `bias`: largest error of a bias summed over all steps, in thresholds (integrator: in units)
+    - `shift`: F, the fractional bits of the membrane
+    - `bits`: bits of the widest weight in use
+    """
+    report = {}
+    for layer, made in zip(network.layers, integer.layers, strict=True):
+        real, back = _effective(network, layer), _dequantised(made.synapses, made.unit)
+        error = sum(float(((b - r) ** 2).sum()) for b, r in zip(back, real, strict=True))
+        energy = sum(float((r**2).sum()) for r in real)
+        start = _initial(layer, made.threshold, made.unit)
+        total = (integer.steps * made.bias + made.initial - start) * made.unit
+        bias = np.abs(total - integer.steps * _bias(network, layer, back))
+        report[layer.name] = {
+            "weight_rms": (error / energy) ** 0.5 if energy else 0.0,
+            "threshold": 0.0,
+            "bias": float((bias / made.unit).max()),
+            "shift": made.synapses[0].shift,
+            "bits": max(int(np.abs(s.weight).max()).bit_length() for s in made.synapses) + 1,
+        }
+        if layer.threshold is not None:
+            relative = np.abs(made.threshold * made.unit / layer.threshold - 1)
+            report[layer.name] |= {
+                "threshold": float(relative.max()),
+                "bias": float((bias / layer.threshold).max()),
+            }
+    return report
+
+
+def _layer(
+    network: FloatNetwork, layer: FloatLayer, steps: int, weight_bits: int, per_channel: bool
+) -> Layer:
+    if layer.neuron is None:
+        raise SpikewrightError(f"layer {layer.name}: has no neuron; convert the network first")
+    limit = 2 ** (weight_bits - 1) - 1
+    effective = _effective(network, layer)
+    peaks = np.max([np.abs(w).max(axis=(1, 2, 3)) for w in effective], axis=0)
+    reference = np.abs(layer.bias) if layer.threshold is None else layer.threshold
+    scale = np.maximum(peaks / limit, reference / _LARGEST_THRESHOLD)
+    if layer.threshold is None or not per_channel:
+        scale = np.full_like(scale, scale.max() or 1.0)
+    weights = [np.rint(w / scale[:, None, None, None]) for w in effective]
+    total = steps * _bias(network, layer, [w * scale[:, None, None, None] for w in weights])
+
+    if layer.threshold is None:
+        shift, unit = 0, scale
+        threshold = np.zeros(len(scale), np.int64)
+    else:
+        shift = _shift(layer, layer.threshold / scale, total / scale)
+        unit = scale / 2**shift
+        threshold = _even(layer.threshold / unit)
+    rounded = _rounded(layer, total / unit)
+    bias = (2 * rounded + steps) // (2 * steps)  # to nearest: the rest disturbs V(0) least
+    return Layer(
+        name=layer.name,
+        neuron=layer.neuron,
+        shape=layer.shape,
+        synapses=tuple(
+            Synapse(s.source, weight, s.stride, s.padding, s.pool, shift)
+            for s, weight in zip(layer.synapses, weights, strict=True)
+        ),
+        threshold=threshold,
+        bias=bias,
+        initial=_initial(layer, threshold, unit) + rounded - steps * bias,
+        unit=unit,
+    )
+
+
+def _effective(network: FloatNetwork, layer: FloatLayer) -> list[Floats]:
+    """Weights times what one event of their source is worth: a spike, or a step of a pixel."""
+    result = []
+    for synapse in layer.synapses:
+        if synapse.source == INPUT:
+            value = np.array(network.input.scale)
+        else:
+            source = network.layers[synapse.source]
+            if source.threshold is None:
+                raise SpikewrightError(
+                    f"layer {layer.name}: reads {source.name}, which never fires"
+                )
+            value = source.threshold
+        result.append(synapse.weight * (value / synapse.pool.area)[:, None, None])
+    return result
+
+
+def _dequantised(synapses: tuple[Synapse, ...], unit: Floats) -> list[Floats]:
+    """The inverse of quantisation: what :func:`_effective` gives, up to rounding."""
+    return [(s.weight << s.shift) * unit[:, None, None, None] for s in synapses]
+
+
+def _bias(network: FloatNetwork, layer: FloatLayer, weights: list[Floats]) -> Floats:
+    """The bias per step, less what the input's mean adds through the (dequantised) `weights`.
+
+    With the weights as rounded, their error meets pixels about the mean and not about black.
+    """
+    bias = layer.bias
+    mean = np.array(network.input.mean)
+    for synapse, weight in zip(layer.synapses, weights, strict=True):
+        if synapse.source == INPUT and mean.any():
+            if any(synapse.padding):
+                raise SpikewrightError(
+                    f"layer {layer.name}: pads an input with a mean, where zero is not black; "
+                    "train without a mean, or without padding in the first layer"
+                )
+            bias = bias - np.einsum("oiyx,i->o", weight, mean * synapse.pool.area)
+    return bias
+
+
+def _even(threshold: Floats) -> Ints:
+    return 2 * np.rint(threshold / 2).astype(np.int64)
+
+
+def _shift(layer: FloatLayer, threshold: Floats, total: Floats) -> int:
+    """The least F that represents thresholds and total biases, given in scales, well enough."""
+    for shift in range(_LARGEST_SHIFT + 1):
+        exact = threshold * 2**shift
+        bias = total * 2**shift
+        error = np.maximum(np.abs(_even(exact) - exact), np.abs(np.rint(bias) - bias))
+        if (error < THRESHOLD_ERROR * exact).all():
+            return shift
+    channel = int(np.argmin(threshold))
+    raise SpikewrightError(
+        f"layer {layer.name}: the threshold of channel {channel} is {threshold[channel]:.3g} "
+        "weight steps, too small to represent; use more weight bits or scales per channel"
+    )
+
+
+def _rounded(layer: FloatLayer, total: Floats) -> Ints:
+    if np.abs(total).max() > 2**52:
+        raise SpikewrightError(
+            f"layer {layer.name}: a bias is too large for its weights; check the batch norms"
+        )
+    return np.rint(total).astype(np.int64)
+
+
+def _initial(layer: FloatLayer, threshold: Ints, unit: Floats) -> Ints:
+    """V(0) before the remainder of the bias, in the same proportion to the rounded threshold."""
+    if layer.initial is None:
+        raise SpikewrightError(f"layer {layer.name}: has no initial potential; convert it first")
+    if layer.threshold is None:
+        return np.rint(layer.initial / unit).astype(np.int64)
+    return np.rint(layer.initial / layer.threshold * threshold).astype(np.int64)

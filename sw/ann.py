@@ -1,0 +1,49 @@
+"""The ANN that a float network stands for, executed in torch."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from ..errors import SpikewrightError
+from ..network import INPUT, Activation, ActivationKind, FloatNetwork, FloatSynapse
+
+__all__ = ["ann_forward"]
+
+
+def _synapse(synapse: FloatSynapse, source: torch.Tensor) -> torch.Tensor:
+    if synapse.pool.area > 1:
+        source = functional.avg_pool2d(source, synapse.pool.size)
+    weight = torch.tensor(synapse.weight, dtype=source.dtype, device=source.device)
+    return functional.conv2d(source, weight, stride=synapse.stride, padding=synapse.padding)
+
+
+def _activate(activation: Activation, z: torch.Tensor) -> torch.Tensor:
+    if activation.kind is ActivationKind.NONE:
+        return z
+    if activation.threshold is None:
+        return functional.relu(z)
+    threshold = torch.tensor(activation.threshold, dtype=z.dtype, device=z.device)[:, None, None]
+    if activation.levels is None:
+        return torch.minimum(functional.relu(z), threshold)
+    level = torch.floor(z * activation.levels / threshold + 0.5) / activation.levels
+    return threshold * level.clamp(0.0, 1.0)
+
+
+@torch.no_grad()
+def ann_forward(network: FloatNetwork, x: torch.Tensor) -> torch.Tensor:
+    """Outputs ``(N, outputs)`` of the ANN, the last layer flattened in (channel, y, x) order.
+
+    `x` holds N inputs ``(N, C, H, W)`` as the model sees them, ``(pixel - mean) * scale``; its
+    dtype and device are those of the computation. Raises SpikewrightError for another shape.
+    """
+    if tuple(x.shape[1:]) != network.input.shape:
+        raise SpikewrightError(
+            f"input: frames of shape {tuple(x.shape[1:])}; the network takes {network.input.shape}"
+        )
+    values = {INPUT: x}
+    for index, layer in enumerate(network.layers):
+        bias = torch.tensor(layer.bias, dtype=x.dtype, device=x.device)[:, None, None]
+        z = bias + sum(_synapse(synapse, values[synapse.source]) for synapse in layer.synapses)
+        values[index] = _activate(layer.activation, z)
+    return values[len(network.layers) - 1].flatten(1)

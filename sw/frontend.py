@@ -1,0 +1,820 @@
+"""From a trained torch module to a float network.
+
+The module is traced with :mod:`torch.fx` (our activations are leaves), its graph is walked in
+order with a single example, and every operation is either understood exactly or refused by name and
+place. Between two activations everything is linear and merges into one pooled convolution
+(:mod:`.merge`). At the end the result is compared with the module itself, so that a tracing cannot
+be silently wrong.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.fx
+from torch.nn.utils import parametrize
+
+from ..errors import SpikewrightError
+from ..network import (
+    INPUT,
+    Activation,
+    ActivationKind,
+    FloatLayer,
+    FloatNetwork,
+    FloatSynapse,
+    InputSpec,
+)
+from .activations import QCFS
+from .ann import ann_forward
+from .merge import Average, Linear, Operation, PerPosition, merge
+
+__all__ = ["trace"]
+
+Shape = tuple[int, int, int]
+Floats = npt.NDArray[np.float64]
+
+TOLERANCE = 1e-4
+"""Largest accepted difference from the module, relative to its largest output."""
+
+CHECKED_FRAMES = 4
+"""Random frames that the comparison with the module uses besides the example."""
+
+_SUPPORTED = (
+    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, average pooling, "
+    "Flatten and Dropout"
+)
+_USE_RELU = "use ReLU or QCFS and retrain"
+_USE_AVERAGE = "use AvgPool2d and retrain"
+_FEED_FORWARD = "recurrent layers have no counterpart; use a feed-forward network"
+_ONE_CHAIN = "every layer must have one source; remove the branch"
+_ADVICE = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"), _FEED_FORWARD),
+    **dict.fromkeys(("MaxPool2d", "AdaptiveMaxPool2d", "max_pool2d"), _USE_AVERAGE),
+    **dict.fromkeys(("GELU", "SiLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "PReLU"), _USE_RELU),
+    **dict.fromkeys(("gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu", "prelu"), _USE_RELU),
+    **dict.fromkeys(("cat", "concat", "stack", "chunk", "split"), _ONE_CHAIN),
+}
+
+
+def trace(
+    module: torch.nn.Module,
+    example_input: torch.Tensor,
+    *,
+    input_spec: InputSpec | None = None,
+) -> FloatNetwork:
+    """The float network that computes what `module` computes in evaluation mode.
+
+    `example_input` is one input as the module sees it, ``(1, C, H, W)``, ``(C, H, W)``, or flat
+    ``(1, N)`` or ``(N,)``, which becomes the frame ``(N, 1, 1)``. `input_spec` says how pixels
+    become such inputs; without it they are 8 bits wide and the module sees pixel / 255. The module
+    is copied, never changed. A softmax at the end is dropped with a note in the log, since it keeps
+    the order of the outputs.
+
+    Raises SpikewrightError, naming the operation and what to do, for whatever cannot be exact.
+    """
+    example = _one_example(example_input)
+    shape = _frame_shape(example)
+    if input_spec is None:
+        input_spec = InputSpec(shape)
+    elif input_spec.shape != shape:
+        raise SpikewrightError(
+            f"input: the specification says {input_spec.shape}, the example has {shape}; make them "
+            "equal"
+        )
+    copied = _evaluated(module)
+    output = _walk(_graph(copied), _Value(example, shape))
+    network = FloatNetwork(input_spec, _layers(output, input_spec))
+    _compare(copied, network, example, output.tail)
+    return network
+
+
+def _one_example(example: torch.Tensor) -> torch.Tensor:
+    example = example.detach().cpu().double()
+    if example.ndim in (1, 3):
+        example = example[None]
+    if example.ndim not in (2, 4) or not example.numel():
+        raise SpikewrightError(
+            f"input: an example of shape {tuple(example.shape)}; give one of shape (1, C, H, W) or "
+            "(1, N)"
+        )
+    return example[:1]
+
+
+def _frame_shape(example: torch.Tensor) -> Shape:
+    """(C, H, W) of a batched example; a flat one counts as channels."""
+    sizes = (*example.shape[1:], 1, 1)
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _evaluated(module: torch.nn.Module) -> torch.nn.Module:
+    """A float64 copy in evaluation mode on the CPU."""
+    try:
+        copied = copy.deepcopy(module).cpu().double().eval()
+    except Exception as error:  # tensors with a history, handles, locks: whatever the user keeps
+        raise SpikewrightError(
+            f"{type(module).__name__}: cannot be copied ({_first_line(error)}); keep only "
+            "parameters, buffers and plain values in the module"
+        ) from None
+    leaf = _Tracer().is_leaf_module(copied, "")
+    return torch.nn.Sequential(copied) if leaf else copied
+
+
+class _Tracer(torch.fx.Tracer):
+    def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, QCFS) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _graph(module: torch.nn.Module) -> torch.fx.GraphModule:
+    try:
+        graph = _Tracer().trace(module)
+    except Exception as error:  # the user's forward can raise anything
+        raise SpikewrightError(
+            f"{type(module).__name__}.forward: cannot be traced ({_first_line(error)}); remove "
+            "control flow that depends on data or shapes"
+        ) from None
+    traced = torch.fx.GraphModule(module, graph)
+    traced.graph.eliminate_dead_code()
+    return traced
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+# ----------------------------------------------------------------------------------- graph walking
+
+
+@dataclass(frozen=True)
+class _Squash:
+    """An activation in the chain of operations."""
+
+    where: str
+    kind: ActivationKind
+    threshold: float | None = None
+    levels: int | None = None
+
+    def after(self, before: _Squash) -> _Squash | None:
+        """The one activation that equals this one directly behind `before`, if there is one."""
+        if self.kind is ActivationKind.RELU:
+            return before
+        if before.kind is ActivationKind.RELU:
+            return self
+        return None
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What flows through the graph: the example's value there, and the operations that made it.
+
+    `shape` is its (C, H, W); a flattened `tensor` keeps it, in row-major order. `tail` is a softmax
+    at the end.
+    """
+
+    tensor: torch.Tensor
+    shape: Shape
+    operations: tuple[Operation | _Squash, ...] = ()
+    tail: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    @property
+    def spatial(self) -> bool:
+        return tuple(self.tensor.shape) == (1, *self.shape)
+
+    @property
+    def flat(self) -> bool:
+        return self.tensor.ndim > 0 and self.tensor.shape[-1] == self.tensor.numel()
+
+
+@dataclass(frozen=True)
+class _Site:
+    """The graph node being handled: where it is, and what it gave for the example."""
+
+    name: str
+    kind: str
+    out: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def where(self) -> str:
+        return f"{self.name} ({self.kind})"
+
+    def refusal(self, wrong: str, advice: str) -> SpikewrightError:
+        return SpikewrightError(f"{self.where}: {wrong}; {advice}")
+
+    def array(self, tensor: torch.Tensor, name: str) -> Floats:
+        """`tensor` as finite float64 numbers."""
+        values = tensor.detach().cpu().double().numpy()
+        bad = ~np.isfinite(values)
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise self.refusal(
+                f"{name} holds {int(bad.sum())} value(s) that are NaN or infinite, the first at "
+                f"index {first}",
+                "retrain or repair the weights",
+            )
+        return values
+
+    def then(self, value: _Value, operation: Operation | _Squash, shape: Shape) -> _Value:
+        return _Value(self.out, shape, (*value.operations, operation))
+
+
+def _walk(module: torch.fx.GraphModule, example: _Value) -> _Value:
+    """Execute `module` on the example, node by node, and return what leaves it."""
+    environment: dict[torch.fx.Node, Any] = {}
+    inputs = [example]
+    for node in module.graph.nodes:
+        args = torch.fx.node.map_arg(node.args, environment.__getitem__)
+        kwargs = torch.fx.node.map_arg(node.kwargs, environment.__getitem__)
+        match node.op:
+            case "placeholder":
+                environment[node] = _placeholder(node, inputs, args)
+            case "get_attr":
+                environment[node] = operator.attrgetter(node.target)(module)
+            case "output":
+                return _output(args[0])
+            case "call_module":
+                environment[node] = _call_module(node.target, module, args, kwargs)
+            case _:
+                environment[node] = _call(_site(node), node, args, kwargs)
+    raise AssertionError("a graph without output")
+
+
+def _placeholder(node: torch.fx.Node, inputs: list[_Value], default: Sequence[Any]) -> Any:
+    if inputs:
+        return inputs.pop()
+    if not default:
+        raise SpikewrightError(
+            f"forward: takes a second input, '{node.target}'; a network has exactly one"
+        )
+    return default[0]
+
+
+def _output(value: Any) -> _Value:
+    if isinstance(value, _Value):
+        return value
+    raise SpikewrightError(
+        f"forward: returns a {type(value).__name__} and not one tensor made from the input; return "
+        "the outputs of the last layer alone"
+    )
+
+
+def _site(node: torch.fx.Node) -> _Site:
+    """Functions and methods are named by their node, behind the path of the calling module."""
+    path = next(reversed(node.meta.get("nn_module_stack") or {"": None}))
+    return _Site(f"{path}.{node.name}" if path else node.name, _operation_name(node.target))
+
+
+def _operation_name(target: Any) -> str:
+    """One name for the function, the method, their in-place forms and the exported operator."""
+    name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+    name = name.split(".")[0].rstrip("_")
+    return {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "truediv"}.get(name, name)
+
+
+def _values(arguments: Any) -> list[_Value]:
+    if isinstance(arguments, _Value):
+        return [arguments]
+    if isinstance(arguments, dict):
+        arguments = arguments.values()
+    elif not isinstance(arguments, (tuple, list)):
+        return []
+    return [value for argument in arguments for value in _values(argument)]
+
+
+def _tensors(arguments: Any) -> Any:
+    """`arguments` with the example's tensors in place of values."""
+    if isinstance(arguments, _Value):
+        return arguments.tensor
+    if isinstance(arguments, dict):
+        return {key: _tensors(argument) for key, argument in arguments.items()}
+    if isinstance(arguments, (tuple, list)):
+        return type(arguments)(_tensors(argument) for argument in arguments)
+    return arguments
+
+
+def _run(
+    site: _Site, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> Any:
+    try:
+        with torch.no_grad():
+            return function(*_tensors(args), **_tensors(kwargs))
+    except Exception as error:  # the user's own module or shape
+        shapes = ", ".join(str(tuple(value.tensor.shape)) for value in _values((args, kwargs)))
+        raise site.refusal(
+            f"fails on its input of shape {shapes} ({_first_line(error)})", "check the input shape"
+        ) from None
+
+
+def _call_module(
+    path: str, root: torch.nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
+) -> _Value:
+    module = root.get_submodule(path)
+    kind = parametrize.type_before_parametrizations(module)
+    site = _Site(path, kind.__name__)
+    handler = _MODULES.get(kind)
+    if handler is None:
+        raise site.refusal("is not supported", _ADVICE.get(kind.__name__, _SUPPORTED))
+    values = _values((args, kwargs))
+    if len(values) != 1:
+        raise site.refusal(f"takes {len(values)} tensors made from the input", _ONE_CHAIN)
+    _check_open(site, values[0])
+    return handler(replace(site, out=_run(site, module, args, kwargs)), values[0], module)
+
+
+def _call(site: _Site, node: torch.fx.Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """A function or a method; one that touches no value, or only a shape, is simply executed."""
+    if "input" in kwargs:
+        args, kwargs = (kwargs["input"], *args), {k: v for k, v in kwargs.items() if k != "input"}
+    function = node.target if node.op == "call_function" else _method(node.target)
+    values = _values((args, kwargs))
+    if not values or _asks_shape(site.kind, args):
+        return _run(site, function, args, kwargs)
+    if len(values) > 1:
+        raise site.refusal("combines two tensors made from the input", _ONE_CHAIN)
+    handler = _FUNCTIONS.get(site.kind)
+    if handler is None:
+        raise site.refusal("is not supported", _ADVICE.get(site.kind, _SUPPORTED))
+    _check_open(site, values[0])
+    site = replace(site, out=_run(site, function, args, kwargs))
+    try:
+        inspect.signature(handler).bind(site, *args, **kwargs)
+    except TypeError as error:
+        raise site.refusal(f"has arguments that are not supported ({error})", _SUPPORTED) from None
+    return handler(site, *args, **kwargs)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda owner, *args, **kwargs: getattr(owner, name)(*args, **kwargs)
+
+
+def _asks_shape(kind: str, args: Sequence[Any]) -> bool:
+    attributes = ("shape", "ndim", "dtype", "device")
+    return kind in ("size", "dim", "numel") or (kind == "getattr" and args[1] in attributes)
+
+
+def _check_open(site: _Site, value: _Value) -> None:
+    if value.tail is not None:
+        raise site.refusal("follows a softmax", "a softmax must be the last operation; remove it")
+
+
+# ---------------------------------------------------------------------------------- linear handlers
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    values = tuple(int(v) for v in value)
+    return (values[0], values[-1])
+
+
+def _need_frame(site: _Site, value: _Value) -> None:
+    if not value.spatial:
+        raise site.refusal(
+            f"has an input of shape {tuple(value.tensor.shape)} and not (1, C, H, W)",
+            "put it in front of the flattening",
+        )
+
+
+def _conv2d(
+    site: _Site,
+    x: _Value,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> _Value:
+    _need_frame(site, x)
+    if groups != 1:
+        raise site.refusal(f"has {groups} groups", "use groups=1 and retrain")
+    if _pair(dilation) != (1, 1):
+        raise site.refusal(f"has dilation {_pair(dilation)}", "use dilation=1 and retrain")
+    kernel = (weight.shape[2], weight.shape[3])
+    if padding == "same":
+        if kernel[0] % 2 == 0 or kernel[1] % 2 == 0:
+            raise site.refusal(
+                f"pads 'same' around an even {kernel[0]}x{kernel[1]} kernel, so one side more than "
+                "the other",
+                "use an odd kernel or a number as padding",
+            )
+        padding = (kernel[0] // 2, kernel[1] // 2)
+    pads = (0, 0) if padding == "valid" else _pair(padding)
+    if pads[0] >= kernel[0] or pads[1] >= kernel[1]:
+        raise site.refusal(
+            f"pads {pads} around a {kernel[0]}x{kernel[1]} kernel, so outputs see padding alone",
+            "pad less than the kernel",
+        )
+    out, height, width = weight.shape[0], *site.out.shape[2:]
+    operation = Linear(
+        site.where, site.array(weight, "weight"), _bias(site, bias, out), _pair(stride), pads
+    )
+    return site.then(x, operation, (out, height, width))
+
+
+def _conv_module(site: _Site, x: _Value, m: torch.nn.Conv2d) -> _Value:
+    if m.padding_mode != "zeros":
+        raise site.refusal(
+            f"pads with padding_mode='{m.padding_mode}'", "use padding_mode='zeros' and retrain"
+        )
+    return _conv2d(site, x, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
+
+
+def _bias(site: _Site, bias: torch.Tensor | None, channels: int) -> Floats:
+    return np.zeros(channels) if bias is None else site.array(bias, "bias")
+
+
+def _linear(
+    site: _Site, x: _Value, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> _Value:
+    """A convolution whose kernel covers its source, in the (channel, y, x) order of flattening."""
+    if not x.flat:
+        raise site.refusal(
+            f"acts on the last axis of an input of shape {tuple(x.tensor.shape)}",
+            "put torch.nn.Flatten() in front of it",
+        )
+    out = weight.shape[0]
+    kernel = site.array(weight, "weight").reshape(out, *x.shape)
+    return site.then(x, Linear(site.where, kernel, _bias(site, bias, out)), (out, 1, 1))
+
+
+def _scaled(site: _Site, x: _Value, scale: Any, shift: Any) -> _Value:
+    """``scale * x + shift``, where both broadcast to x."""
+    if site.out.shape != x.tensor.shape:
+        raise site.refusal(
+            f"makes {tuple(site.out.shape)} of {tuple(x.tensor.shape)}",
+            "use constants that keep the shape",
+        )
+    constants = (site.array(torch.as_tensor(v), "a constant") for v in (scale, shift))
+    factors, offsets = (np.broadcast_to(v, x.tensor.shape).reshape(x.shape) for v in constants)
+    if all((v == v[:, :1, :1]).all() for v in (factors, offsets)):
+        operation: Operation = Linear.pointwise(site.where, factors[:, 0, 0], offsets[:, 0, 0])
+    else:
+        operation = PerPosition(site.where, factors, offsets)
+    return site.then(x, operation, x.shape)
+
+
+def _batch_norm(
+    site: _Site,
+    x: _Value,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> _Value:
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` per channel."""
+    if running_mean is None or running_var is None or training:
+        raise site.refusal(
+            "normalises with the statistics of its batch",
+            "use track_running_stats=True and evaluation mode",
+        )
+    mean = site.array(running_mean, "running_mean")
+    gain = 1.0 / np.sqrt(site.array(running_var, "running_var") + eps)
+    if weight is not None:
+        gain = gain * site.array(weight, "weight")
+    shift = _bias(site, bias, len(mean)) - mean * gain
+    axes = (-1, *(1,) * (x.tensor.ndim - 2))
+    return _scaled(site, x, torch.tensor(gain.reshape(axes)), torch.tensor(shift.reshape(axes)))
+
+
+def _batch_norm_module(site: _Site, x: _Value, m: torch.nn.BatchNorm2d) -> _Value:
+    return _batch_norm(site, x, m.running_mean, m.running_var, m.weight, m.bias, eps=m.eps)
+
+
+def _add(site: _Site, a: Any, b: Any) -> _Value:
+    return _scaled(site, a, 1.0, b) if isinstance(a, _Value) else _scaled(site, b, 1.0, a)
+
+
+def _sub(site: _Site, a: Any, b: Any) -> _Value:
+    if isinstance(a, _Value):
+        return _scaled(site, a, 1.0, -torch.as_tensor(b))
+    return _scaled(site, b, -1.0, a)
+
+
+def _mul(site: _Site, a: Any, b: Any) -> _Value:
+    return _scaled(site, a, b, 0.0) if isinstance(a, _Value) else _scaled(site, b, a, 0.0)
+
+
+def _div(site: _Site, a: Any, b: Any) -> _Value:
+    if not isinstance(a, _Value):
+        raise site.refusal("divides by a tensor made from the input", "divide by constants only")
+    return _scaled(site, a, 1.0 / torch.as_tensor(b, dtype=torch.float64), 0.0)
+
+
+def _neg(site: _Site, x: _Value) -> _Value:
+    return _scaled(site, x, -1.0, 0.0)
+
+
+def _avg_pool2d(
+    site: _Site,
+    x: _Value,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> _Value:
+    _need_frame(site, x)
+    size = _pair(kernel_size)
+    steps = size if stride is None or stride == [] else _pair(stride)
+    if _pair(padding) != (0, 0):
+        raise site.refusal(
+            f"pads its {size[0]}x{size[1]} windows by {_pair(padding)}",
+            "a padded average pool is not exact; use padding=0 and retrain",
+        )
+    if divisor_override not in (None, size[0] * size[1]):
+        raise site.refusal(
+            f"divides by divisor_override={divisor_override}", "leave divisor_override out"
+        )
+    height, width = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:], size, steps, strict=True))
+    if tuple(site.out.shape[2:]) != (height, width):
+        raise site.refusal(
+            f"makes windows that reach over the edge of its {x.shape[1]}x{x.shape[2]} input",
+            "use ceil_mode=False and retrain",
+        )
+    return site.then(x, Average(site.where, size, steps), (x.shape[0], height, width))
+
+
+def _adaptive_avg_pool2d(site: _Site, x: _Value, output_size: Any) -> _Value:
+    _need_frame(site, x)
+    height, width = site.out.shape[2:]
+    size = x.shape[1] // height, x.shape[2] // width
+    if (size[0] * height, size[1] * width) != x.shape[1:]:
+        raise site.refusal(
+            f"makes {height}x{width} of {x.shape[1]}x{x.shape[2]} with unequal windows",
+            "use an output size that divides the input, such as 1",
+        )
+    return site.then(x, Average(site.where, size, size), (x.shape[0], height, width))
+
+
+def _mean(site: _Site, x: _Value, dim: Any = None, keepdim: bool = False) -> _Value:
+    _need_frame(site, x)
+    axes = {d % 4 for d in ((dim,) if isinstance(dim, int) else dim or ())}
+    if axes != {2, 3}:
+        raise site.refusal(f"averages over axes {dim}", "average over (2, 3), the height and width")
+    size = x.shape[1:]
+    return site.then(x, Average(site.where, size, size), (x.shape[0], 1, 1))
+
+
+def _reshape(site: _Site, x: _Value, *args: Any, **kwargs: Any) -> _Value:
+    """Anything that keeps the row-major order, as long as it only flattens."""
+    value = _Value(site.out, x.shape, x.operations)
+    if value.spatial or value.flat:
+        return value
+    raise site.refusal(
+        f"makes {tuple(site.out.shape)} of {tuple(x.tensor.shape)}",
+        "only flattening to (1, N) is supported",
+    )
+
+
+def _identity(site: _Site, x: _Value, *args: Any, **kwargs: Any) -> _Value:
+    return replace(x, tensor=site.out)
+
+
+def _dropout(
+    site: _Site, x: _Value, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> _Value:
+    if training:
+        raise site.refusal("stays active in evaluation", "pass training=self.training")
+    return _identity(site, x)
+
+
+# ------------------------------------------------------------------------------ activation handlers
+
+
+def _relu(site: _Site, x: _Value, inplace: bool = False) -> _Value:
+    return site.then(x, _Squash(site.where, ActivationKind.RELU), x.shape)
+
+
+def _clip(site: _Site, x: _Value, low: Any, high: Any) -> _Value:
+    for bound in (low, high):
+        if not (bound is None or isinstance(bound, (int, float))):
+            raise site.refusal("has a bound that is not a number", "clip to 0 and one number")
+    if low != 0:
+        raise site.refusal(f"clips at {low} from below", "the lower bound must be 0")
+    if high is None or high == float("inf"):
+        return _relu(site, x)
+    if not high > 0:
+        raise site.refusal(f"clips at {high} from above", "the upper bound must be positive")
+    return site.then(x, _Squash(site.where, ActivationKind.CLIP, float(high)), x.shape)
+
+
+def _relu6(site: _Site, x: _Value, inplace: bool = False) -> _Value:
+    return _clip(site, x, 0, 6)
+
+
+def _hardtanh(
+    site: _Site, x: _Value, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> _Value:
+    return _clip(site, x, min_val, max_val)
+
+
+def _clamp(site: _Site, x: _Value, min: Any = None, max: Any = None) -> _Value:
+    return _clip(site, x, min, max)
+
+
+def _clamp_min(site: _Site, x: _Value, min: Any) -> _Value:
+    return _clip(site, x, min, None)
+
+
+def _qcfs(site: _Site, x: _Value, m: QCFS) -> _Value:
+    site.array(m.lam, "lam")
+    squash = _Squash(site.where, ActivationKind.QCFS, m.threshold.item(), m.levels)
+    return site.then(x, squash, x.shape)
+
+
+def _tail(function: Callable[..., torch.Tensor]) -> Callable[..., _Value]:
+    def softmax(
+        site: _Site, x: _Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+    ) -> _Value:
+        if not x.flat or (dim is not None and dim % x.tensor.ndim != x.tensor.ndim - 1):
+            raise site.refusal("does not run over all outputs", "use it on (1, N) with dim=1")
+        logging.getLogger(__name__).warning(
+            "%s: dropped; the outputs are those in front of it, in the same order", site.where
+        )
+        return replace(x, tensor=site.out, tail=lambda outputs: function(outputs, 1))
+
+    return softmax
+
+
+_softmax, _log_softmax = _tail(torch.softmax), _tail(torch.log_softmax)
+
+_MODULES: dict[type, Callable[[_Site, _Value, Any], _Value]] = {
+    torch.nn.Conv2d: _conv_module,
+    torch.nn.Linear: lambda s, x, m: _linear(s, x, m.weight, m.bias),
+    torch.nn.BatchNorm1d: _batch_norm_module,
+    torch.nn.BatchNorm2d: _batch_norm_module,
+    torch.nn.ReLU: lambda s, x, m: _relu(s, x),
+    torch.nn.ReLU6: lambda s, x, m: _relu6(s, x),
+    torch.nn.Hardtanh: lambda s, x, m: _clip(s, x, m.min_val, m.max_val),
+    QCFS: _qcfs,
+    torch.nn.AvgPool2d: lambda s, x, m: _avg_pool2d(
+        s, x, m.kernel_size, m.stride, m.padding, divisor_override=m.divisor_override
+    ),
+    torch.nn.AdaptiveAvgPool2d: lambda s, x, m: _adaptive_avg_pool2d(s, x, m.output_size),
+    torch.nn.Softmax: lambda s, x, m: _softmax(s, x, m.dim),
+    torch.nn.LogSoftmax: lambda s, x, m: _log_softmax(s, x, m.dim),
+    **dict.fromkeys((torch.nn.Flatten, torch.nn.Unflatten), _reshape),
+    **dict.fromkeys(
+        (
+            torch.nn.Identity,
+            torch.nn.Dropout,
+            torch.nn.Dropout1d,
+            torch.nn.Dropout2d,
+            torch.nn.AlphaDropout,
+            torch.nn.FeatureAlphaDropout,
+        ),
+        _identity,
+    ),
+}
+"""Handlers by the exact type of a leaf module."""
+
+_FUNCTIONS: dict[str, Callable[..., _Value]] = {
+    "conv2d": _conv2d,
+    "linear": _linear,
+    "batch_norm": _batch_norm,
+    "add": _add,
+    "sub": _sub,
+    "mul": _mul,
+    "truediv": _div,
+    "div": _div,
+    "neg": _neg,
+    "avg_pool2d": _avg_pool2d,
+    "adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "mean": _mean,
+    "relu": _relu,
+    "relu6": _relu6,
+    "hardtanh": _hardtanh,
+    "clamp": _clamp,
+    "clip": _clamp,
+    "clamp_min": _clamp_min,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "alpha_dropout"), _dropout),
+    **dict.fromkeys(("contiguous", "clone", "detach"), _identity),
+    **dict.fromkeys(
+        ("flatten", "view", "reshape", "squeeze", "unsqueeze", "ravel", "unflatten"), _reshape
+    ),
+}
+"""Handlers by the name of a function or a method; their parameters are those of torch."""
+
+
+# ------------------------------------------------------------------------------------------ layers
+
+
+def _layers(output: _Value, spec: InputSpec) -> tuple[FloatLayer, ...]:
+    """One layer for every activation, and the last one."""
+    layers: list[FloatLayer] = []
+    shape = spec.shape
+    for group, squash in _groups(output.operations):
+        pool, linear = merge(group, shape)
+        source = len(layers) - 1 if layers else INPUT
+        if source == INPUT and linear.padding != (0, 0) and any(spec.mean):
+            raise SpikewrightError(
+                f"{linear.where}: pads zeros around an input of mean {spec.mean} pixel steps, and "
+                "a mean under zero padding is not exact; set padding=0 or use a mean of 0"
+            )
+        synapse = FloatSynapse(source, linear.weight, linear.stride, linear.padding, pool)
+        shape = linear.output_shape(pool.output_shape(shape))
+        activation = _activation(squash, shape[0])
+        name = _unique(_layer_name(group, squash), [layer.name for layer in layers])
+        layers.append(FloatLayer(name, shape, (synapse,), linear.bias, activation))
+    return tuple(layers)
+
+
+def _groups(
+    operations: Sequence[Operation | _Squash],
+) -> list[tuple[list[Operation], _Squash | None]]:
+    """Operations up to each activation; the last group has none."""
+    groups: list[tuple[list[Operation], _Squash | None]] = []
+    current: list[Operation] = []
+    for operation in operations:
+        if not isinstance(operation, _Squash):
+            current.append(operation)
+            continue
+        before = groups[-1][1] if groups and not current else None
+        if before is None:
+            groups.append((current, operation))
+        elif (both := operation.after(before)) is not None:
+            groups[-1] = (groups[-1][0], both)
+        else:
+            raise SpikewrightError(
+                f"{operation.where}: directly follows {before.where}; keep one of the two"
+            )
+        current = []
+    if not current:
+        last = operations[-1] if operations else None
+        raise SpikewrightError(
+            f"{last.where}: is the last operation; remove it, so that the outputs are linear"
+            if last is not None
+            else "module: has no linear layer; give a network with at least one Conv2d or Linear"
+        )
+    return [*groups, (current, None)]
+
+
+def _layer_name(group: Sequence[Operation], squash: _Squash | None) -> str:
+    """The path of the first layer with weights of its own, else of what there is."""
+    weighted = [op for op in group if isinstance(op, Linear) and not op.depthwise]
+    first = [*weighted, *group, squash][0]
+    return "" if first is None else first.where.split(" ")[0]
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    """A module that is used twice gives two layers."""
+    candidate, use = name, 1
+    while candidate in taken:
+        use += 1
+        candidate = f"{name}:{use}"
+    return candidate
+
+
+def _activation(squash: _Squash | None, channels: int) -> Activation:
+    if squash is None:
+        return Activation(ActivationKind.NONE)
+    threshold = None if squash.threshold is None else np.full(channels, squash.threshold)
+    return Activation(squash.kind, threshold, squash.levels)
+
+
+# -------------------------------------------------------------------------------------- comparison
+
+
+def _compare(
+    module: torch.nn.Module,
+    network: FloatNetwork,
+    example: torch.Tensor,
+    tail: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> None:
+    """Refuse a network whose outputs differ from the module's."""
+    spec = network.input
+    pixels = np.random.default_rng(0).integers(0, spec.maximum + 1, (CHECKED_FRAMES, *spec.shape))
+    mean, scale = (np.array(v)[:, None, None] for v in (spec.mean, spec.scale))
+    frames = [example, *torch.tensor((pixels - mean) * scale)]
+    for frame in frames:
+        frame = frame.reshape(example.shape)
+        with torch.no_grad():
+            expected = module(frame).reshape(1, -1)
+        got = ann_forward(network, frame.reshape(1, *spec.shape))
+        got = got if tail is None else tail(got)
+        if got.shape != expected.shape:
+            raise SpikewrightError(
+                f"module: gives {expected.shape[1]} outputs, its trace {got.shape[1]}; make "
+                "forward do the same for every input"
+            )
+        difference = float((got - expected).abs().max() / expected.abs().max().clamp_min(1e-9))
+        if not difference <= TOLERANCE:
+            raise SpikewrightError(
+                f"module: differs from its trace by {difference:.2g} of the largest output; make "
+                "forward do the same for every input, without random numbers or state"
+            )

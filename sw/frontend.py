@@ -267,9 +267,17 @@ def _output(value: Any) -> _Value:
 
 
 def _site(node: torch.fx.Node) -> _Site:
-    """Functions and methods are named by their node, behind the path of the calling module."""
+    """Where a function or a method is called.
+
+    Its name is the path of the module that owns its weight, if it has one, else the path of the
+    calling module and the name of the node.
+    """
     path = next(reversed(node.meta.get("nn_module_stack") or {"": None}))
-    return _Site(f"{path}.{node.name}" if path else node.name, _operation_name(node.target))
+    name = f"{path}.{node.name}" if path else node.name
+    for argument in node.args[1:2]:
+        if isinstance(argument, torch.fx.Node) and argument.op == "get_attr":
+            name = str(argument.target).rpartition(".")[0] or name
+    return _Site(name, _operation_name(node.target))
 
 
 def _operation_name(target: Any) -> str:
@@ -333,13 +341,13 @@ def _call(site: _Site, node: torch.fx.Node, args: Sequence[Any], kwargs: dict[st
     """A function or a method; one that touches no value, or only a shape, is simply executed."""
     if "input" in kwargs:
         args, kwargs = (kwargs["input"], *args), {k: v for k, v in kwargs.items() if k != "input"}
-    function = node.target if node.op == "call_function" else _method(node.target)
+    function = _method(node.target) if isinstance(node.target, str) else node.target
     values = _values((args, kwargs))
     if not values or _asks_shape(site.kind, args):
         return _run(site, function, args, kwargs)
     if len(values) > 1:
         raise site.refusal("combines two tensors made from the input", _ONE_CHAIN)
-    handler = _FUNCTIONS.get(site.kind)
+    handler = _TARGETS.get(node.target) or _FUNCTIONS.get(site.kind)
     if handler is None:
         raise site.refusal("is not supported", _ADVICE.get(site.kind, _SUPPORTED))
     _check_open(site, values[0])
@@ -486,6 +494,22 @@ def _batch_norm(
     shift = _bias(site, bias, len(mean)) - mean * gain
     axes = (-1, *(1,) * (x.tensor.ndim - 2))
     return _scaled(site, x, torch.tensor(gain.reshape(axes)), torch.tensor(shift.reshape(axes)))
+
+
+def _aten_batch_norm(
+    site: _Site,
+    x: _Value,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool = False,
+) -> _Value:
+    """The same with the parameters in the order of ``torch.batch_norm``."""
+    return _batch_norm(site, x, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def _batch_norm_module(site: _Site, x: _Value, m: torch.nn.BatchNorm2d) -> _Value:
@@ -709,6 +733,11 @@ _FUNCTIONS: dict[str, Callable[..., _Value]] = {
     ),
 }
 """Handlers by the name of a function or a method; their parameters are those of torch."""
+
+_TARGETS: dict[Any, Callable[..., _Value]] = dict.fromkeys(
+    (torch.batch_norm, torch.ops.aten.batch_norm.default), _aten_batch_norm
+)
+"""Functions whose parameters differ from those of the same name in torch.nn.functional."""
 
 
 # ------------------------------------------------------------------------------------------ layers

@@ -1,0 +1,571 @@
+"""The steps from a trained network to a verified bitstream, as functions.
+
+Each takes and returns plain data and writes into a *build directory*; the command line does no more
+than parse options and print what these functions return. Bad input raises
+:class:`~spikewright.errors.SpikewrightError` before anything is written.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import summary
+from .errors import SpikewrightError
+from .files import write_npz, write_text
+from .frames import Data, Frames, as_frames, random_frames
+from .image import NETWORK, Build, read_build, write_build
+from .network import FloatNetwork, InputSpec, Network
+from .page import render
+from .progress import Report, silent
+from .provenance import provenance
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "compile",
+    "demo",
+    "evaluate",
+    "input_spec",
+    "list_boards",
+    "load",
+    "report",
+    "synth",
+    "train",
+    "verify",
+]
+
+BOARD = "ulx3s-85f"
+SAMPLE_FRAMES = 100
+"""The most sample frames a build directory keeps, with what the golden model gives for them."""
+RANDOM_FRAMES = 16
+"""Sample frames where no data was given."""
+
+DEMO = Path(__file__).parent / "sw" / "demo"
+
+
+# ----------------------------------------------------------------------------------------- compile
+
+
+def input_spec(
+    shape: Sequence[int],
+    *,
+    bits: int = 8,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> InputSpec:
+    """The frame ``(C, H, W)`` of a network that sees ``(pixel / (2**bits - 1) - mean) / std``.
+
+    `mean` and `std` hold one number a channel, or one for all, as for torchvision's ``Normalize``;
+    without them the network sees ``pixel / (2**bits - 1)``.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise SpikewrightError(f"input shape {tuple(shape)}: give channels, height, width")
+    if not 1 <= bits <= 8:
+        raise SpikewrightError(f"input: {bits} bits a pixel; 1 to 8 are supported")
+    channels, peak = shape[0], 2**bits - 1
+
+    def per_channel(name: str, values: Sequence[float] | None, default: float) -> list[float]:
+        given = [default] if values is None else list(values)
+        if len(given) not in (1, channels):
+            raise SpikewrightError(
+                f"{name}: {len(given)} numbers for {channels} channels; give one, or one a channel"
+            )
+        return given * channels if len(given) == 1 else given
+
+    deviations = per_channel("std", std, 1.0)
+    if min(deviations) <= 0:
+        raise SpikewrightError(f"std: {min(deviations)} is not positive")
+    return InputSpec(
+        (shape[0], shape[1], shape[2]),
+        bits,
+        tuple(1.0 / (peak * s) for s in deviations),
+        tuple(peak * m for m in per_channel("mean", mean, 0.0)),
+    )
+
+
+def load(
+    model: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+) -> torch.nn.Module | FloatNetwork:
+    """The network that `model` names: ``module:callable``, or a file; see :mod:`spikewright.sw.load`."""
+    _need("torch", "torch", "loading a model")
+    from .sw.load import load_model
+
+    return load_model(os.fspath(model), weights=weights, trust=trust)
+
+
+def compile(
+    module: torch.nn.Module | FloatNetwork,
+    example_input: torch.Tensor | None = None,
+    *,
+    steps: int = 8,
+    bits: int = 8,
+    calib: Data | None = None,
+    percentile: float = 99.9,
+    channelwise: bool = False,
+    per_layer: bool = False,
+    board: str = BOARD,
+    cores: int = 1,
+    lanes: int = 16,
+    out: str | os.PathLike[str] = "out",
+    input_spec: InputSpec | None = None,
+    data: Data | None = None,
+    command: str | None = None,
+    progress: Report = silent,
+) -> Build:
+    """Convert, quantise and lay out `module`, and write the build directory `out`.
+
+    - `example_input`: one input as the module sees it, ``(1, C, H, W)``; its values do not matter.
+    - `steps`: T, at least 1. `bits`: of a weight, 2 to 8.
+    - `calib`: images that set the thresholds of plain ReLU layers, at the `percentile` of their
+      activations, of the layer or `channelwise`. Without them seeded noise, and a warning.
+    - `per_layer`: one weight scale a layer instead of one an output channel.
+    - `board`, `cores`, `lanes`: the hardware; a network that does not fit is refused.
+    - `input_spec`: how pixels become inputs; 8 bits, pixel / 255 where none is given.
+    - `data`: sample frames for ``expected.npz``; without them seeded random ones.
+    - `command`: what the report names as the origin of its figures.
+
+    An existing build directory is replaced; anything else of that name is refused.
+    """
+    _check_settings(steps, bits)
+    target = _target(out)
+    _need("torch", "torch", "compiling")
+    from . import boards
+    from .sw.convert import convert
+    from .sw.frontend import trace
+    from .sw.mapper import map_network
+    from .sw.quantise import quantise
+
+    chosen = boards.get(board)
+    progress("tracing the network", None)
+    if isinstance(module, FloatNetwork):
+        network = module
+    elif example_input is None:
+        raise SpikewrightError("compile: a torch module needs an example_input")
+    else:
+        network = trace(module, example_input, input_spec=input_spec)
+    sample = _sample(data, network.input)
+    calibration = None if calib is None else as_frames(calib, network.input)
+    notes: list[str] = []
+    if not network.converted:
+        progress("setting thresholds", None)
+        with _noted(notes):
+            network = convert(
+                network,
+                calibration=None if calibration is None else calibration.x,
+                percentile=percentile,
+                channelwise=channelwise,
+            )
+    progress("quantising", None)
+    integer = quantise(network, steps=steps, weight_bits=bits, per_channel=not per_layer)
+    mapping = map_network(integer, cores=cores, lanes=lanes)
+    chosen.check(mapping.shape)
+
+    about = provenance(command or "spikewright.compile(...)") | {
+        "board": chosen.name,
+        "calibration": None if calibration is None else calibration.source,
+        "percentile": percentile,
+        "channelwise": channelwise,
+        "scales": "per layer" if per_layer else "per output channel",
+        "sample": sample.source,
+        "warnings": notes,
+    }
+    with _replacing(target) as directory:
+        progress("writing memory images", None)
+        build = write_build(directory, integer, mapping, float_network=network, about=about)
+        progress("generating Verilog", None)
+        _write_top(build)
+        progress("running the golden model", None)
+        _write_expected(build, sample)
+        _write_report(build, target.name)
+    return read_build(target)
+
+
+def _check_settings(steps: int, bits: int) -> None:
+    if steps < 1:
+        raise SpikewrightError(f"compile: T is {steps}; at least 1 time step is needed")
+    if not 2 <= bits <= 8:
+        raise SpikewrightError(f"compile: {bits}-bit weights; choose 2 to 8 bits")
+
+
+def _sample(data: Data | None, spec: InputSpec) -> Frames:
+    if data is None:
+        return random_frames(spec, RANDOM_FRAMES)
+    return as_frames(data, spec).head(SAMPLE_FRAMES)
+
+
+def _write_top(build: Build) -> None:
+    from .hw.top import generate
+
+    top = generate(build.mapping.shape)
+    write_text(build.directory / "top.v", top.verilog)
+    write_text(build.directory / "top.json", json.dumps(top.about, indent=1) + "\n")
+
+
+def _write_expected(build: Build, sample: Frames) -> None:
+    from .sim.golden import Golden
+
+    result = Golden(build.network).run(sample.x)
+    arrays = {"x": sample.x, "potentials": result.potentials, "classes": result.classes}
+    if sample.y is not None:
+        arrays["y"] = sample.y
+    firing = [layer.name for layer in build.network.layers if layer.neuron.fires]
+    for name, counts in zip(firing, result.spike_counts, strict=True):
+        arrays[f"spikes.{name}"] = counts.astype(np.min_scalar_type(build.network.steps))
+    write_npz(build.directory / summary.EXPECTED, arrays)
+
+
+# ----------------------------------------------------------------------------- verify and evaluate
+
+
+def verify(
+    build: Build | str | os.PathLike[str],
+    *,
+    images: int = 100,
+    data: Data | None = None,
+    sim: str = "verilator",
+    trace_images: int = 10,
+    seed: int = 0,
+    command: str | None = None,
+    progress: Report = silent,
+) -> dict[str, Any]:
+    """Run `images` frames through the golden model and through the generated hardware, and compare.
+
+    Both sides start from the files of the build directory. Outputs of all frames must be equal, and
+    of `trace_images` of them every spike and every membrane of every layer and step. The frames come
+    from `data`; without it from the build's sample frames, filled up with seeded random ones. `sim`
+    is ``verilator`` or ``pysim``. The result goes into ``verify.json`` and is returned; its field
+    ``equal`` says whether all was, ``mismatch`` where it first was not.
+    """
+    from .sim.verify import verify as run
+
+    if images < 1:
+        raise SpikewrightError(f"verify: {images} images; at least 1 is needed")
+    if not 0 <= trace_images:
+        raise SpikewrightError(f"verify: {trace_images} traced images; 0 or more are possible")
+    checked = _build(build)
+    frames = _frames_to_verify(checked, images, data, seed)
+    started = time.monotonic()
+    outcome = run(
+        checked,
+        frames.x,
+        backend=sim,
+        trace_images=min(trace_images, len(frames)),
+        progress=progress,
+    )
+    result = {
+        **outcome.to_json(),
+        "frames": frames.source,
+        "seconds": round(time.monotonic() - started, 1),
+        "about": provenance(command or "spikewright.verify(...)"),
+    }
+    _store(checked, summary.VERIFY, result)
+    return result
+
+
+def _frames_to_verify(build: Build, images: int, data: Data | None, seed: int) -> Frames:
+    spec = build.network.input
+    if data is not None:
+        frames = as_frames(data, spec)
+        if len(frames) < images:
+            raise SpikewrightError(
+                f"{frames.source}: holds {len(frames)} images, {images} were asked for"
+            )
+        return frames.head(images)
+    kept = summary.expected(build)
+    known = np.zeros((0, *spec.shape), np.uint8)
+    if kept is not None and build.about.get("sample", "").find("random") < 0:
+        known = kept["x"][:images]
+    rest = random_frames(spec, images - len(known), seed)
+    if not len(known):
+        return rest
+    source = f"{len(known)} sample frames of the build ({build.about['sample']})"
+    if len(rest):
+        source += f", {len(rest)} {rest.source}"
+    return Frames(np.concatenate([known, rest.x]), None, source)
+
+
+def evaluate(
+    build: Build | str | os.PathLike[str],
+    data: Data,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    command: str | None = None,
+    progress: Report = silent,
+) -> dict[str, Any]:
+    """Accuracy of ANN, float SNN (after every step) and integer SNN on labelled images.
+
+    `data` is an ``.npz`` file with `x` and `y`, or a data set by name, whose test split is read from
+    `data_dir`; `limit` takes only the first images. Everything comes from the build directory, which
+    keeps the float network. The result goes into ``eval.json`` and is returned.
+    """
+    _need("torch", "torch", "evaluating the ANN and the float SNN")
+    from .sim.float import ann, snn
+    from .sim.golden import Golden
+
+    checked = _build(build)
+    network = checked.float_network
+    if network is None:
+        raise SpikewrightError(
+            f"{checked.directory}: keeps no float network; compile it again to evaluate it"
+        )
+    frames = as_frames(data, network.input, directory=data_dir)
+    if limit is not None:
+        if limit < 1:
+            raise SpikewrightError(f"eval: a limit of {limit} images; at least 1 is needed")
+        frames = frames.head(limit)
+    if frames.y is None:
+        raise SpikewrightError(f"{frames.source}: has no array y; accuracy needs labels")
+    labels, steps = frames.y, checked.network.steps
+    golden = Golden(checked.network)
+    right = {"ann": 0, "integer_snn": 0, "same_class": 0}
+    over_time = np.zeros(steps, np.int64)
+    seconds = dict.fromkeys(("ann", "float_snn", "integer_snn"), 0.0)
+    batch = 500
+    for start in range(0, len(frames), batch):
+        progress("evaluating", start / len(frames))
+        x, y = frames.x[start : start + batch], labels[start : start + batch]
+        with _timed(seconds, "ann"):
+            outputs = ann(network, x)
+        with _timed(seconds, "float_snn"):
+            floats = snn(network, x, steps)
+        with _timed(seconds, "integer_snn"):
+            classes = golden.run(x).classes
+        right["ann"] += int((outputs.argmax(1) == y).sum())
+        right["integer_snn"] += int((classes == y).sum())
+        right["same_class"] += int((floats[-1].argmax(1) == classes).sum())
+        over_time += (floats.argmax(2) == y).sum(1)
+    total = len(frames)
+    result = {
+        "frames": frames.source,
+        "images": total,
+        "steps": steps,
+        "accuracy": {
+            "ann": right["ann"] / total,
+            "float_snn": int(over_time[-1]) / total,
+            "integer_snn": right["integer_snn"] / total,
+        },
+        "float_snn_over_time": (over_time / total).tolist(),
+        "same_class": right["same_class"] / total,
+        "images_per_second": {
+            name: round(total / spent, 1) for name, spent in seconds.items() if spent > 0
+        },
+        "about": provenance(command or "spikewright.evaluate(...)"),
+    }
+    _store(checked, summary.EVAL, result)
+    return result
+
+
+# --------------------------------------------------------------------------- synth, report, boards
+
+
+def synth(
+    build: Build | str | os.PathLike[str],
+    *,
+    clock: float | None = None,
+    command: str | None = None,
+    progress: Report = silent,
+) -> dict[str, Any]:
+    """Synthesise, place and route for the build's board; resources and Fmax go into ``synth.json``.
+
+    `clock` is the wanted clock in MHz, the board's own where None.
+    """
+    from . import boards
+    from .boards.synth import synthesise
+
+    checked = _build(build)
+    board = boards.get(checked.about.get("board", BOARD))
+    outcome = synthesise(checked, board, clock=clock, progress=progress)
+    result = {
+        **outcome.to_json(),
+        "about": provenance(command or "spikewright.synth(...)"),
+    }
+    _store(checked, summary.SYNTH, result)
+    return result
+
+
+def report(build: Build | str | os.PathLike[str], *, progress: Report = silent) -> dict[str, Any]:
+    """Render ``report.html`` and ``report.json`` from what the build directory holds; the latter is returned."""
+    checked = _build(build)
+    progress("writing the report", None)
+    return _write_report(checked, checked.directory.resolve().name)
+
+
+def _write_report(build: Build, name: str) -> dict[str, Any]:
+    facts = summary.summarise(build, name)
+    write_text(build.directory / "report.json", json.dumps(facts, indent=1) + "\n")
+    write_text(build.directory / "report.html", render(facts))
+    return facts
+
+
+def list_boards() -> list[dict[str, Any]]:
+    """What can be targeted: name, device and clock of each board."""
+    from . import boards
+
+    return [board.to_json() for board in boards.all_boards()]
+
+
+# ---------------------------------------------------------------------------------- train and demo
+
+
+def train(
+    output: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: Report = silent,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train one of our networks and write its weights; see :class:`spikewright.sw.train.Settings`."""
+    _need("torch", "torch", "training")
+    from .sw import train as training
+
+    def show(state: training.Progress) -> None:
+        score = "" if state.score is None else f", float SNN {state.score:.1%}"
+        progress(f"epoch {state.epoch} of {state.epochs}{score}", state.done)
+
+    return training.train(
+        output, training.Settings(**settings), data_dir=data_dir, progress=show
+    )
+
+
+def demo(
+    out: str | os.PathLike[str] = "out-demo",
+    *,
+    images: int = 10,
+    done: Callable[[str, Mapping[str, Any]], None] | None = None,
+    command: str = "spikewright demo",
+    progress: Report = silent,
+) -> dict[str, Any]:
+    """Compile the LeNet-5 that comes with the package, evaluate, verify and report it.
+
+    Its 100 Fashion-MNIST test images are evaluated, `images` of them verified in Verilator with all
+    their states. `done` is called after each stage with its name and result.
+    """
+    frames = as_frames(DEMO / "images.npz", input_spec((1, 28, 28)))
+    _need("torch", "torch", "the demo")
+    import torch
+
+    module = load(DEMO / "lenet5.safetensors")
+    build = compile(
+        module,
+        torch.zeros(1, 1, 28, 28),
+        out=out,
+        data=frames,
+        command=command,
+        progress=progress,
+    )
+    finished = done or (lambda stage, result: None)
+    finished("compile", summary.summarise(build, Path(out).name))
+    finished("eval", evaluate(build, frames, command=command, progress=progress))
+    result = verify(
+        build,
+        images=images,
+        data=frames,
+        trace_images=images,
+        command=command,
+        progress=progress,
+    )
+    finished("verify", result)
+    return report(build)
+
+
+# ----------------------------------------------------------------------------------------- helpers
+
+
+def _need(module: str, extra: str, purpose: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise SpikewrightError(
+            f"{module}: is not installed, and {purpose} needs it; pip install 'spikewright[{extra}]'"
+        )
+
+
+def _build(build: Build | str | os.PathLike[str]) -> Build:
+    return build if isinstance(build, Build) else read_build(Path(build))
+
+
+def _store(build: Build, name: str, result: Mapping[str, Any]) -> None:
+    """Write one result beside the images, and the report that shows it."""
+    write_text(build.directory / name, json.dumps(result, indent=1) + "\n")
+    _write_report(build, build.directory.resolve().name)
+
+
+def _target(out: str | os.PathLike[str]) -> Path:
+    """`out`, if a build directory may be written there."""
+    target = Path(out)
+    if not target.resolve().parent.is_dir():
+        raise SpikewrightError(f"{target}: the folder above it does not exist; create it first")
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise SpikewrightError(f"{target}: exists and is no folder; choose another name")
+    if target.exists() and any(target.iterdir()) and not _ours(target):
+        raise SpikewrightError(
+            f"{target}: exists and is no build directory; choose another name, nothing was changed"
+        )
+    return target
+
+
+def _ours(directory: Path) -> bool:
+    try:
+        header = json.loads((directory / NETWORK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and header.get("kind") == "build"
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A temporary sibling of `target` that takes its place if the block succeeds, and else vanishes."""
+    parent = target.resolve().parent
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise SpikewrightError(
+            f"{target}: cannot be written ({error.strerror}); choose another folder"
+        ) from None
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        if target.exists():
+            old = temporary.with_name(f"{temporary.name}.old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _noted(notes: list[str]) -> Iterator[None]:
+    """Collect the text of warnings in `notes`, and give them on."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        notes.append(str(warning.message))
+        warnings.warn(warning.message, stacklevel=4)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] += time.perf_counter() - started

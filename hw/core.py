@@ -1,0 +1,119 @@
+"""A neuron core: issue, lanes, and the source that sends its spikes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from spikewright.hardware import Activity, HardwareShape, Register
+
+from .event import SettingSignature, bind, event_layout
+from .issue import Issue
+from .lanes import Lanes
+from .load import LoadSignature
+from .queue import Queue
+from .source import Source
+
+__all__ = ["Core"]
+
+
+class Core(wiring.Component):
+    """Owns a slice of the channels of every layer it takes part in.
+
+    ::
+
+        i (events) -> issue -> lanes -> spike buffer -> source -> o (events)
+                         ^_______|hazard
+
+    One word operation a clock. Its source may send an earlier layer's spikes while it integrates.
+
+    Members
+    -------
+    start : runs the layer that the registers describe; `busy` until its last write is done
+    read, potential : readout of one membrane word; the potential stays valid until the next read
+    trace : with `trace`, every scan result; a full trace holds the scan back
+    """
+
+    TRACE_DEPTH = 16
+
+    def __init__(
+        self,
+        shape: HardwareShape,
+        core: int,
+        *,
+        trace: bool = False,
+        init: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        self._shape, self._core, self._trace, self._init = shape, core, trace, init or {}
+        members = {
+            "setting": In(SettingSignature()),
+            "load": In(LoadSignature(shape)),
+            "start": In(1),
+            "busy": Out(1),
+            "active": Out(1),
+            "i": In(stream.Signature(event_layout(shape))),
+            "o": Out(stream.Signature(event_layout(shape))),
+            "read": In(stream.Signature(shape.word_address_bits)),
+            "potential": Out(
+                wiring.Signature({"valid": Out(1), "data": Out(shape.lanes * shape.membrane_bits)})
+            ),
+        }
+        if trace:
+            members["trace"] = Out(stream.Signature(unsigned(shape.trace_bits)))
+            members["activity"] = Out(Activity)
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        shape = self._shape
+        m.submodules.issue = issue = Issue(shape)
+        m.submodules.lanes = lanes = Lanes(shape, self._core, self._init)
+        m.submodules.source = source = Source(shape, frame=False, axis=self._init.get("axis", ()))
+        for part in (issue, lanes, source):
+            connect(m, flipped(self.setting), part.setting)
+            m.d.comb += part.start.eq(self.start)
+        for part in (lanes, source):
+            connect(m, flipped(self.load), part.load)
+        connect(m, flipped(self.i), issue.i)
+        connect(m, source.o, flipped(self.o))
+        connect(m, flipped(self.read), issue.read)
+        connect(m, lanes.potential, flipped(self.potential))
+        connect(m, lanes.spikes, source.write)
+        m.d.comb += [
+            lanes.i.eq(issue.o),
+            lanes.candidate.eq(issue.candidate),
+            issue.hazard.eq(lanes.hazard),
+            self.active.eq(issue.active),
+            self.busy.eq(issue.busy | ~lanes.empty | lanes.spikes.enable | source.busy),
+        ]
+        if self._trace:
+            self._add_trace(m, issue, lanes)
+        return m
+
+    def _add_trace(self, m, issue, lanes):
+        shape = self._shape
+        m.submodules.trace = queue = Queue(unsigned(shape.trace_bits), self.TRACE_DEPTH)
+        layer = Signal(shape.trace_fields["layer"])
+        bind(m, self.setting, {Register.LAYER: layer})
+        values = {
+            "core": self._core,
+            "layer": layer,
+            "step": lanes.fired.step,
+            "word": lanes.fired.word,
+            "spikes": lanes.fired.spikes,
+            "membranes": lanes.fired.membranes,
+        }
+        position = 0
+        for name, width in shape.trace_fields.items():
+            m.d.comb += queue.i.payload[position : position + width].eq(values[name])
+            position += width
+        # Room for everything that the pipeline may still bring.
+        m.d.comb += [
+            queue.i.valid.eq(lanes.fired.valid),
+            issue.hold_fire.eq(queue.level >= self.TRACE_DEPTH - Lanes.STAGES - 2),
+            self.activity.eq(issue.activity),
+        ]
+        connect(m, queue.o, flipped(self.trace))

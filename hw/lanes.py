@@ -1,0 +1,248 @@
+"""The datapath of a core: one membrane word of all lanes read, changed and written every clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikewright.hardware import HardwareShape, Region, Register, bits_for, memory_id
+
+from .event import SettingSignature, bind
+from .issue import Kind, Row, operation_layout
+from .load import LoadSignature
+from .memory import make_memory
+
+__all__ = ["Lanes"]
+
+
+class Lanes(wiring.Component):
+    """IF neurons and integrators, `lanes` of them in parallel (NQ Eq. 2-5).
+
+    ::
+
+        clock 0      1             2                    3                 4
+        address ->  RAM  ->  V, I, W, rows  ->  a = W << n, ±     ->  U = V + a        -> V, I
+                             (registered)       or  I + bias,         R = V + b            spikes
+                                                b = I + bias - th                          trace
+
+    U is the potential, R = U - threshold; R's sign decides: a neuron with R >= 0 fires and keeps R.
+    An integration is the upper row alone, on V or, for the frame's events, on I. Parameter rows pass
+    the same way, so that a scan may follow its rows at once.
+
+    Latency: a word may be read again five clocks after it was read. `hazard` says that `candidate`
+    is still on its way; the issuer must hold back then. Throughput: one operation a clock.
+
+    Members
+    -------
+    i : operation; kind NONE for none
+    spikes : one spike word for each FIRE of a layer that fires, in scan order
+    fired : a scan result, for the trace: word, step, membranes and spikes after the scan
+    potential : the word of a READ, valid two clocks after it
+    empty : no operation is inside
+    """
+
+    STAGES = 4
+
+    def __init__(
+        self, shape: HardwareShape, core: int, init: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        self._shape, self._core, self._init = shape, core, init or {}
+        spikes = wiring.Signature(
+            {
+                "enable": Out(1),
+                "address": Out(bits_for(shape.spike_words - 1)),
+                "data": Out(shape.lanes),
+            }
+        )
+        fired = wiring.Signature(
+            {
+                "valid": Out(1),
+                "word": Out(shape.word_address_bits),
+                "step": Out(bits_for(shape.steps)),
+                "spikes": Out(shape.lanes),
+                "membranes": Out(shape.lanes * shape.membrane_bits),
+            }
+        )
+        potential = wiring.Signature(
+            {"valid": Out(1), "data": Out(shape.lanes * shape.membrane_bits)}
+        )
+        super().__init__(
+            {
+                "setting": In(SettingSignature()),
+                "load": In(LoadSignature(shape)),
+                "start": In(1),
+                "i": In(operation_layout(shape)),
+                "candidate": In(shape.word_address_bits),
+                "hazard": Out(1),
+                "empty": Out(1),
+                "spikes": Out(spikes),
+                "fired": Out(fired),
+                "potential": Out(potential),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        shape = self._shape
+        fire, direct = Signal(2), Signal()
+        spike_base = Signal.like(self.spikes.address)
+        bind(
+            m,
+            self.setting,
+            {Register.FIRE: fire, Register.DIRECT: direct, Register.SPIKE_BASE: spike_base},
+        )
+        # The operations on their way: stage[k] is in clock k of the drawing above.
+        stage = [self.i] + [
+            Signal(operation_layout(shape), name=f"stage_{k}") for k in range(1, self.STAGES + 1)
+        ]
+        for before, after in zip(stage, stage[1:], strict=False):
+            m.d.sync += after.eq(before)
+
+        def is_kind(k, *kinds):
+            return Cat(stage[k].kind == kind for kind in kinds).any()
+
+        writing = (Kind.INTEGRATE, Kind.FIRE, Kind.INIT)
+        m.d.comb += [
+            self.hazard.eq(
+                Cat(
+                    is_kind(k, *writing) & (stage[k].word == self.candidate)
+                    for k in range(1, self.STAGES + 1)
+                ).any()
+            ),
+            self.empty.eq(Cat(stage[k].kind == Kind.NONE for k in range(1, self.STAGES + 1)).all()),
+        ]
+        reads_v = is_kind(0, Kind.FIRE, Kind.READ) | (is_kind(0, Kind.INTEGRATE) & ~direct)
+        reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & direct
+        membranes, write_v = self._memory(
+            m, "membrane", shape.membrane_words, shape.membrane_bits, reads_v
+        )
+        currents, write_i = self._memory(
+            m, "current", shape.current_words, shape.current_bits, reads_i
+        )
+        weights, load_w = self._memory(
+            m, "weight", shape.weight_words, shape.weight_bits, is_kind(0, Kind.INTEGRATE)
+        )
+        rows, load_p = self._memory(
+            m, "parameter", shape.parameter_words, shape.compare_bits, is_kind(0, Kind.PARAMETER)
+        )
+        for port, region in ((load_w, Region.WEIGHT), (load_p, Region.PARAMETER)):
+            m.d.comb += [
+                port.en.eq(self.load.valid & (self.load.memory == memory_id(region, self._core))),
+                port.addr.eq(self.load.address),
+                port.data.eq(self.load.data),
+            ]
+
+        # Clock 1 -> 2: nothing but registers behind the block RAMs.
+        def registered(name, values, enable=1):
+            result = Signal(values.shape(), name=name)
+            with m.If(enable):
+                m.d.sync += result.eq(values)
+            return result
+
+        row_1 = is_kind(1, Kind.PARAMETER)
+        v_2, i_2 = registered("v_2", membranes), registered("i_2", currents)
+        w_2 = registered("w_2", weights)
+        bias_2 = registered("row_a", rows, row_1 & (stage[1].row == Row.A))
+        less_2 = registered("row_b", rows, row_1 & (stage[1].row == Row.B))
+
+        spikes, results = [], []
+        for lane in range(shape.lanes):
+            spike, result = self._lane(
+                m,
+                lane,
+                stage,
+                direct,
+                fire,
+                v_2[lane],
+                i_2[lane],
+                w_2[lane],
+                bias_2[lane],
+                less_2[lane],
+            )
+            spikes.append(spike)
+            results.append(result)
+
+        # Clock 4: write back.
+        fires_4 = is_kind(4, Kind.FIRE)
+        m.d.comb += [
+            write_v.en.eq((is_kind(4, Kind.INTEGRATE) & ~direct) | fires_4 | is_kind(4, Kind.INIT)),
+            write_v.addr.eq(stage[4].word),
+            write_v.data.eq(Cat(result[: shape.membrane_bits] for result in results)),
+            write_i.en.eq((is_kind(4, Kind.INTEGRATE) | is_kind(4, Kind.INIT)) & direct),
+            write_i.addr.eq(stage[4].word),
+            write_i.data.eq(
+                Mux(
+                    is_kind(4, Kind.INIT),
+                    0,
+                    Cat(result[: shape.current_bits] for result in results),
+                )
+            ),
+        ]
+        # Spike words lie in scan order: the address only counts.
+        next_spike = Signal.like(self.spikes.address)
+        with m.If(self.start):
+            m.d.sync += next_spike.eq(spike_base)
+        m.d.sync += [
+            self.spikes.enable.eq(fires_4 & (fire != 0)),
+            self.spikes.address.eq(next_spike),
+            self.spikes.data.eq(Cat(spikes)),
+        ]
+        with m.If(fires_4 & (fire != 0)):
+            m.d.sync += next_spike.eq(next_spike + 1)
+        m.d.comb += [
+            self.fired.valid.eq(fires_4),
+            self.fired.word.eq(stage[4].word),
+            self.fired.step.eq(stage[4].step),
+            self.fired.spikes.eq(Cat(spikes)),
+            self.fired.membranes.eq(write_v.data),
+            self.potential.valid.eq(is_kind(2, Kind.READ)),
+            self.potential.data.eq(v_2.as_value()),
+        ]
+        return m
+
+    def _memory(self, m, name, depth, bits, enable):
+        """One memory of a signed number a lane: its read data as lanes, and its write port."""
+        lanes = self._shape.lanes
+        contents = self._init.get(f"{name}_{self._core}", ())
+        m.submodules[name] = memory = make_memory(lanes * bits, depth, contents)
+        port, writer = memory.read_port(), memory.write_port()
+        address = self.i.weight if name == "weight" else self.i.word
+        m.d.comb += [port.en.eq(enable), port.addr.eq(address)]
+        view = Signal(data.ArrayLayout(signed(bits), lanes), name=f"{name}_out")
+        m.d.comb += view.as_value().eq(port.data)
+        return view, writer
+
+    def _lane(self, m, lane, stage, direct, fire, v, i, w, bias, less):
+        """Clocks 2 to 4 of one lane: its spike, and the value to write back."""
+        width = signed(self._shape.compare_bits)
+
+        def register(name):
+            return Signal(width, name=f"{name}_{lane}")
+
+        integrate, init = stage[2].kind == Kind.INTEGRATE, stage[2].kind == Kind.INIT
+        negative = integrate & stage[2].negative
+        current = Mux(direct & ~init, i, 0)
+        shifted = register("shifted")
+        m.d.comb += shifted.eq(w << stage[2].shift)
+        a_3, b_3, v_3 = register("a_3"), register("b_3"), register("v_3")
+        carry_3 = Signal(name=f"carry_{lane}")
+        m.d.sync += [
+            # -x is ~x + 1; the one is the next clock's carry.
+            a_3.eq(Mux(integrate, Mux(negative, ~shifted, shifted), current + bias)),
+            b_3.eq(current + less),
+            v_3.eq(Mux(init, 0, Mux(integrate & direct, i, v))),
+            carry_3.eq(negative),
+        ]
+        u_4, r_4 = register("u_4"), register("r_4")
+        m.d.sync += [u_4.eq(v_3 + a_3 + carry_3), r_4.eq(v_3 + b_3)]
+        reaches = r_4 >= 0
+        if self._shape.holds:
+            reaches = reaches & ((fire != 2) | (r_4 != 0))
+        spike = Signal(name=f"spike_{lane}")
+        m.d.comb += spike.eq((stage[4].kind == Kind.FIRE) & (fire != 0) & reaches)
+        result = register("result")
+        m.d.comb += result.eq(Mux(spike, r_4, u_4))
+        return spike, result

@@ -1,0 +1,100 @@
+"""The spike router: every source's events and tokens to every core of the layer."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .queue import Queue
+
+__all__ = ["Merge", "Router"]
+
+
+class Merge(wiring.Component):
+    """Several streams into one, round robin: with a fair sink no source waits for ever.
+
+    Latency one clock; throughput one transfer a clock. Each source's order is kept.
+
+    Members
+    -------
+    i : one stream a source
+    """
+
+    def __init__(self, shape: ShapeLike, sources: int) -> None:
+        self._shape, self._sources = shape, sources
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)).array(sources),
+                "o": Out(stream.Signature(shape)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        waiting = Cat(source.valid for source in self.i)
+        # Sources above the last one served come first; `grant` is one-hot.
+        above = Signal(self._sources)
+        first = Mux((waiting & above).any(), waiting & above, waiting)
+        grant = Signal(self._sources)
+        m.d.comb += grant.eq(first & -first)
+        room = ~self.o.valid | self.o.ready
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        for index, source in enumerate(self.i):
+            m.d.comb += source.ready.eq(room & grant[index])
+            with m.If(room & grant[index]):
+                m.d.sync += [
+                    self.o.valid.eq(1),
+                    self.o.payload.eq(source.payload),
+                    above.eq(~((2 << index) - 1)),
+                ]
+        return m
+
+
+class Router(wiring.Component):
+    """Merges the sources, and hands every event and token to each core that takes part.
+
+    ::
+
+        source 0 --+                +--> queue --> core 0
+        source 1 --+-> merge -------+--> queue --> core 1
+        ...      --+   (register)   +--> ...
+
+    An event leaves the merge when the queues of all cores in `active` have room, for all of them at
+    once: nothing is lost or doubled, and what one source sends arrives everywhere in its order, so
+    no event crosses its token. Four clocks from source to core; one event a clock.
+
+    Members
+    -------
+    active : the cores that take part; must not change while events are inside
+    """
+
+    DEPTH = 16
+
+    def __init__(self, shape: ShapeLike, sources: int, sinks: int) -> None:
+        self._shape, self._sources, self._sinks = shape, sources, sinks
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)).array(sources),
+                "o": Out(stream.Signature(shape)).array(sinks),
+                "active": In(sinks),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.merge = merge = Merge(self._shape, self._sources)
+        for source, port in zip(self.i, merge.i, strict=True):
+            connect(m, flipped(source), port)
+        room = Signal(self._sinks)
+        m.d.comb += merge.o.ready.eq((room | ~self.active).all())
+        for index, sink in enumerate(self.o):
+            m.submodules[f"queue_{index}"] = queue = Queue(self._shape, self.DEPTH)
+            m.d.comb += [
+                room[index].eq(queue.i.ready),
+                queue.i.payload.eq(merge.o.payload),
+                queue.i.valid.eq(merge.o.valid & merge.o.ready & self.active[index]),
+            ]
+            connect(m, queue.o, flipped(sink))
+        return m

@@ -1,0 +1,113 @@
+"""Exact comparison of an execution with the golden model: the first place where they differ.
+
+There is no tolerance: hardware and golden model are equal in every spike and membrane of every step,
+or one of them is wrong. The first place is the cause and all later ones may follow from it, so it is
+the only one reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SpikewrightError
+from ..network import Network
+from .golden import LayerTrace
+
+__all__ = ["Mismatch", "first_mismatch", "first_output_mismatch"]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One difference. `image`, `channel`, `y` and `x` count from 0, `step` is t = 1..T.
+
+    `quantity` is ``spike``, ``membrane``, ``potential`` or ``class``; a class has no position.
+    """
+
+    layer: str
+    channel: int | None
+    y: int | None
+    x: int | None
+    step: int
+    quantity: str
+    expected: int
+    got: int
+    image: int
+
+    def __str__(self) -> str:
+        place = f"image {self.image}, layer {self.layer}"
+        if self.channel is not None:
+            place += f", channel {self.channel}, y {self.y}, x {self.x}"
+        difference = f"{self.quantity} expected {self.expected}, got {self.got}"
+        return f"first mismatch: {place}, step {self.step}: {difference}"
+
+
+def first_mismatch(expected: Sequence[LayerTrace], got: Sequence[LayerTrace]) -> Mismatch | None:
+    """First difference of two traces by image, layer, step, channel, y, x; a spike before a membrane.
+
+    Raises SpikewrightError where the traces are not of the same layers and shapes.
+    """
+    names, other = [t.name for t in expected], [t.name for t in got]
+    if names != other:
+        raise SpikewrightError(f"trace: expected layers {names}, got {other}")
+    differing = []
+    for one, two in zip(expected, got, strict=True):
+        for quantity in ("spikes", "membranes"):
+            _same_shape(
+                f"layer {one.name}", quantity, getattr(one, quantity), getattr(two, quantity)
+            )
+        differing.append((one.spikes != two.spikes) | (one.membranes != two.membranes))
+    images = [int(d.reshape(len(d), -1).any(1).argmax()) if d.any() else None for d in differing]
+    image = min((i for i in images if i is not None), default=None)
+    if image is None:
+        return None
+    index = images.index(image)
+    step, *position = (int(i) for i in np.argwhere(differing[index][image])[0])
+    place = (image, step, *position)
+    one, two = expected[index], got[index]
+    spike = one.spikes[place] != two.spikes[place]
+    a, b = (one.spikes, two.spikes) if spike else (one.membranes, two.membranes)
+    return Mismatch(
+        one.name,
+        *position,
+        step=step + 1,
+        quantity="spike" if spike else "membrane",
+        expected=int(a[place]),
+        got=int(b[place]),
+        image=image,
+    )
+
+
+def first_output_mismatch(
+    network: Network,
+    expected: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    got: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+) -> Mismatch | None:
+    """First difference of two ``(potentials (N, outputs), classes (N,))``, by image, class last.
+
+    Raises SpikewrightError where their shapes differ.
+    """
+    last = network.layers[-1]
+    for quantity, one, two in zip(("potentials", "classes"), expected, got, strict=True):
+        _same_shape(f"layer {last.name}", quantity, one, two)
+    potentials, classes = (one != two for one, two in zip(expected, got, strict=True))
+    differing = potentials.any(1) | classes
+    if not differing.any():
+        return None
+    image = int(differing.argmax())
+    if not potentials[image].any():
+        values = (int(expected[1][image]), int(got[1][image]))
+        return Mismatch(last.name, None, None, None, network.steps, "class", *values, image)
+    output = int(potentials[image].argmax())
+    channel, y, x = (int(i) for i in np.unravel_index(output, last.shape))
+    values = (int(expected[0][image, output]), int(got[0][image, output]))
+    return Mismatch(last.name, channel, y, x, network.steps, "potential", *values, image)
+
+
+def _same_shape(where: str, what: str, one: npt.NDArray[Any], two: npt.NDArray[Any]) -> None:
+    if one.shape != two.shape:
+        raise SpikewrightError(f"{where}: expected {what} of shape {one.shape}, got {two.shape}")

@@ -1,4 +1,4 @@
-"""A queue between two streams."""
+"""What stands between two streams: a queue, or a single register."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from amaranth.hdl import Module, ShapeLike, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "Stage"]
 
 
 class Queue(wiring.Component):
@@ -58,4 +58,32 @@ class Queue(wiring.Component):
             buffer.r_en.eq(self.o.ready),
             self.level.eq(buffer.level),
         ]
+        return m
+
+
+class Stage(wiring.Component):
+    """One register in a stream, which cuts the paths of ``valid`` and payload but not of ``ready``.
+
+    Latency one clock; throughput one transfer a clock.
+
+    Parameters
+    ----------
+    shape
+        Shape of the payload.
+
+    Members
+    -------
+    i, o
+        The streams; `o` is registered.
+    """
+
+    def __init__(self, shape: ShapeLike) -> None:
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
         return m

@@ -1,8 +1,8 @@
 """Exact comparison of an execution with the golden model: the first place where they differ.
 
-There is no tolerance: hardware and golden model are equal in every spike and membrane of every step,
-or one of them is wrong. The first place is the cause and all later ones may follow from it, so it is
-the only one reported.
+There is no tolerance: hardware and golden model are equal in every spike and membrane of every
+step, or one of them is wrong. All later differences may follow from the first, so it is the only one
+reported.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Mismatch:
 
 
 def first_mismatch(expected: Sequence[LayerTrace], got: Sequence[LayerTrace]) -> Mismatch | None:
-    """First difference of two traces by image, layer, step, channel, y, x; a spike before a membrane.
+    """First difference of two traces by image, layer, step, channel, y, x; spikes before membranes.
 
     Raises SpikewrightError where the traces are not of the same layers and shapes.
     """

@@ -1,9 +1,9 @@
 """Float simulator: a float network in torch, as an ANN and as an SNN over T steps.
 
 The SNN is the golden model's counterpart with real numbers. A neuron follows
-``U(t) = V(t-1) + I(t) + bias``, fires at its threshold and keeps ``V(t) = U(t) - threshold`` where it
-fired (NQ, Eq. 2-5); a spike is worth the threshold of the neuron that sent it, a pool averages, and
-the frame enters as ``(pixel - mean) * scale`` in every step.
+``U(t) = V(t-1) + I(t) + bias``, fires at its threshold and keeps ``V(t) = U(t) - threshold`` where
+it fired (NQ, Eq. 2-5); a spike is worth the threshold of the neuron that sent it, a pool averages,
+and the frame enters as ``(pixel - mean) * scale`` in every step.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class _Layer:
 
 
 def _activation(activation: Activation, threshold: Tensor) -> Callable[[Tensor], Tensor]:
-    """The function of :class:`~spikewright.network.ActivationKind`, `threshold` as ``(C, 1, 1)``."""
+    """The function that `activation` names, `threshold` as ``(C, 1, 1)`` (QCFS: NQ, Eq. 6)."""
 
     def clip(z: Tensor) -> Tensor:
         return torch.minimum(z.clamp(min=0), threshold)

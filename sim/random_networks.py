@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..network import INPUT, InputSpec, Layer, Network, NeuronModel, NeuronSpec, Pool, Synapse, Tie
+from ..network import InputSpec, Layer, Network, NeuronModel, NeuronSpec, Pool, Synapse, Tie
 from .golden import Golden
 
 __all__ = ["STYLES", "random_frames", "random_network", "reweighted", "spike_rates"]
@@ -49,11 +49,11 @@ def random_network(
 ) -> Network:
     """A network of 1 to `max_layers` layers, the last a dense integrator of `channels` outputs.
 
-    Every range includes both ends. `side` bounds height and width of the frame, `groups` the synapse
-    groups of a layer. `size` bounds the additions and neuron updates of an image, if half of the
-    neurons fire in every step: about the clocks of a hardware with one lane. `membrane_bits` bounds
-    :attr:`~spikewright.network.Network.membrane_bits`. Raises ValueError where no network of
-    these bounds is found.
+    Every range includes both ends. `side` bounds height and width of the frame, `groups` the
+    synapse groups of a layer. `size` bounds the additions and neuron updates of an image, if half
+    of the neurons fire in every step: about the clocks of a hardware with one lane.
+    `membrane_bits` bounds :attr:`~spikewright.network.Network.membrane_bits`. Raises ValueError
+    where no network of these bounds is found.
     """
     for trial in range(_TRIALS):
         # Later trials draw smaller networks, so that the search ends.
@@ -81,9 +81,9 @@ def random_network(
 
 
 def random_frames(rng: np.random.Generator, network: Network, n: int) -> npt.NDArray[np.uint8]:
-    """`n` frames: gradients with noise over the full range; of four or more the last are edge cases.
+    """`n` frames ``(n, C, H, W)``: gradients with noise over the full range of pixels.
 
-    The last but one is all zero, the last all maximum.
+    Of four or more, the last but one is all zero and the last all maximum.
     """
     channels, height, width = network.input.shape
     maximum = network.input.maximum

@@ -12,8 +12,9 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..hardware import HardwareShape, Region
-from ..protocol import VERSION, Command, Status
+from spikewright.hardware import HardwareShape, Region
+from spikewright.protocol import VERSION, Command, Status
+
 from .load import ADDRESS_BITS, RESULT, LoadSignature
 from .message import CHUNK, CHUNK_BYTES, MESSAGE_BYTE, Checksum, MemoryTable, Receiver, Serialiser
 from .slip import SlipDecoder, SlipEncoder
@@ -45,13 +46,18 @@ class Runs(wiring.Component):
         The frame bank of the next run; free while fewer than two are outstanding.
     """
 
-    start: In(stream.Signature(8))
-    run: Out(stream.Signature(1))
-    done: In(1)
-    clear: In(1)
-    tag: Out(8)
-    outstanding: Out(range(MAX_RUNS + 1))
-    bank: Out(1)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(stream.Signature(8)),
+                "run": Out(stream.Signature(1)),
+                "done": In(1),
+                "clear": In(1),
+                "tag": Out(8),
+                "outstanding": Out(range(MAX_RUNS + 1)),
+                "bank": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -103,14 +109,19 @@ class Reporter(wiring.Component):
         The parts of the answers.
     """
 
-    result: In(stream.Signature(RESULT))
-    label: In(16)
-    clocks: In(32)
-    tag: In(8)
-    stop: In(1)
-    busy: Out(1)
-    done: Out(1)
-    reply: Out(stream.Signature(CHUNK))
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "result": In(stream.Signature(RESULT)),
+                "label": In(16),
+                "clocks": In(32),
+                "tag": In(8),
+                "stop": In(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "reply": Out(stream.Signature(CHUNK)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -148,8 +159,8 @@ class Executor(wiring.Component):
     """Executes messages one after the other, one byte a clock, and replies to all but RUN.
 
     A frame WRITE and a RUN wait while two runs are outstanding. The payload of HELLO, RUN and ABORT
-    is ignored. ABORT lets an answer that has begun end, then raises `abort` for one clock. The counts
-    that HELLO tells are those of the clock in which its reply is taken.
+    is ignored. ABORT lets an answer that has begun end, then raises `abort` for one clock. HELLO
+    tells the counts of the clock in which its reply is taken.
 
     Members
     -------
@@ -267,14 +278,12 @@ class Executor(wiring.Component):
                 with m.If(header_byte == 3):
                     m.next = "ADMIT"
             with m.State("ADMIT"):
+                is_frame = self.load.memory == Region.FRAME
                 m.d.sync += [self.load.bank.eq(self.bank), byte_number.eq(0), lane.eq(1)]
-                with m.If(self.load.memory == Region.FRAME):
-                    with m.If(self.outstanding != MAX_RUNS):
-                        m.next = "WORDS"
-                with m.Elif(self.outstanding != 0):
+                with m.If(~is_frame & (self.outstanding != 0)):
                     m.d.sync += status.eq(Status.BUSY)
                     m.next = "DRAIN"
-                with m.Else():
+                with m.Elif(self.outstanding != MAX_RUNS):
                     m.next = "WORDS"
             with m.State("WORDS"), m.If(self.i.valid):
                 m.d.comb += self.i.ready.eq(1)

@@ -8,7 +8,7 @@ from amaranth.hdl import signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from ..hardware import HardwareShape
+from spikewright.hardware import HardwareShape
 
 __all__ = ["ADDRESS_BITS", "RESULT", "LoadSignature"]
 

@@ -1,12 +1,13 @@
-"""Whole messages of :mod:`spikewright.protocol`: reception into a buffer, and sending of replies."""
+"""Whole messages of :mod:`spikewright.protocol`: received into buffers, and replies sent."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..hardware import HardwareShape
-from ..protocol import MAX_MESSAGE
+from spikewright.hardware import HardwareShape
+from spikewright.protocol import MAX_MESSAGE
+
 from .load import ADDRESS_BITS
 from .memory import make_memory
 from .queue import Stage
@@ -266,9 +267,14 @@ class Serialiser(wiring.Component):
         Bytes; registered.
     """
 
-    i_first: In(stream.Signature(CHUNK))
-    i_second: In(stream.Signature(CHUNK))
-    o: Out(stream.Signature(BYTE))
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "i_first": In(stream.Signature(CHUNK)),
+                "i_second": In(stream.Signature(CHUNK)),
+                "o": Out(stream.Signature(BYTE)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -306,8 +312,13 @@ class Checksum(wiring.Component):
         Messages without and with their CRC.
     """
 
-    i: In(stream.Signature(BYTE))
-    o: Out(stream.Signature(BYTE))
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "i": In(stream.Signature(BYTE)),
+                "o": Out(stream.Signature(BYTE)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..protocol import END, ESC, ESC_END, ESC_ESC
+from spikewright.protocol import END, ESC, ESC_END, ESC_ESC
 
 __all__ = ["BYTE", "TOKEN", "SlipDecoder", "SlipEncoder"]
 
@@ -31,8 +31,13 @@ class SlipDecoder(wiring.Component):
         Tokens.
     """
 
-    i: In(stream.Signature(8))
-    o: Out(stream.Signature(TOKEN))
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "o": Out(stream.Signature(TOKEN)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -71,8 +76,13 @@ class SlipEncoder(wiring.Component):
         Bytes for the line.
     """
 
-    i: In(stream.Signature(BYTE))
-    o: Out(stream.Signature(8))
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "i": In(stream.Signature(BYTE)),
+                "o": Out(stream.Signature(8)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

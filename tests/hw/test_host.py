@@ -327,22 +327,24 @@ def test_latency_of_hello():
     assert reply_bytes < clocks <= reply_bytes + 16
 
 
+def at(memory_id, first):
+    return bytes([memory_id]) + first.to_bytes(3, "little")
+
+
 @pytest.mark.parametrize(
     "payload",
     [
         b"",
         bytes([WEIGHT.id]),
-        bytes([WEIGHT.id, 0, 0, 0]),  # no words
-        bytes([WEIGHT.id, 0, 0, 0]) + bytes(WEIGHT.word_bytes - 1),
-        bytes([WEIGHT.id, 0, 0, 0]) + bytes(3 * WEIGHT.word_bytes + 1),
-        bytes([0x77, 0, 0, 0]) + bytes(8),  # unknown
-        bytes([0x42, 0, 0, 0]) + bytes(8),  # no such core
-        bytes([WEIGHT.id]) + WEIGHT.words.to_bytes(3, "little") + bytes(WEIGHT.word_bytes),
-        bytes([WEIGHT.id])
-        + (WEIGHT.words - 1).to_bytes(3, "little")
-        + bytes(2 * WEIGHT.word_bytes),
-        bytes([WEIGHT.id]) + b"\xff\xff\xff" + bytes(2 * WEIGHT.word_bytes),
-        bytes([0, 0, 0, 0]) + bytes(SHAPE.frame_words + 1),
+        at(WEIGHT.id, 0),  # no words
+        at(WEIGHT.id, 0) + bytes(WEIGHT.word_bytes - 1),
+        at(WEIGHT.id, 0) + bytes(3 * WEIGHT.word_bytes + 1),
+        at(0x77, 0) + bytes(8),  # unknown
+        at(0x42, 0) + bytes(8),  # no such core
+        at(WEIGHT.id, WEIGHT.words) + bytes(WEIGHT.word_bytes),
+        at(WEIGHT.id, WEIGHT.words - 1) + bytes(2 * WEIGHT.word_bytes),
+        at(WEIGHT.id, 0xFFFFFF) + bytes(2 * WEIGHT.word_bytes),
+        at(SHAPE.frame.id, 0) + bytes(SHAPE.frame_words + 1),
     ],
 )
 @pytest.mark.parametrize("stall", [0.0, 0.5])
@@ -460,7 +462,7 @@ def test_abort(outstanding):
 
 
 def test_abort_keeps_a_frame_that_was_not_run():
-    (first, first_data), (second, second_data) = frame_of(1), frame_of(2)
+    (_, first_data), (second, second_data) = frame_of(1), frame_of(2)
 
     async def script(bench):
         bench.send(write_frame(first_data) + request(Command.RUN, 1) + write_frame(second_data))

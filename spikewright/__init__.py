@@ -36,9 +36,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    **dict.fromkeys(
-        ("compile", "demo", "evaluate", "report", "synth", "train", "verify"), ".api"
-    ),
+    **dict.fromkeys(("compile", "demo", "evaluate", "report", "synth", "train", "verify"), ".api"),
     **dict.fromkeys(("Build", "read_build"), ".image"),
     **dict.fromkeys(("FloatNetwork", "InputSpec", "Network"), ".network"),
 }

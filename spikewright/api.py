@@ -26,7 +26,7 @@ from .errors import SpikewrightError
 from .files import write_npz, write_text
 from .frames import Data, Frames, as_frames, random_frames
 from .image import NETWORK, Build, read_build, write_build
-from .network import FloatNetwork, InputSpec, Network
+from .network import FloatNetwork, InputSpec
 from .page import render
 from .progress import Report, silent
 from .provenance import provenance
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "check_target",
     "compile",
     "demo",
     "evaluate",
@@ -42,6 +43,7 @@ __all__ = [
     "list_boards",
     "load",
     "report",
+    "saved_shape",
     "synth",
     "train",
     "verify",
@@ -102,11 +104,27 @@ def load(
     weights: str | os.PathLike[str] | None = None,
     trust: bool = False,
 ) -> torch.nn.Module | FloatNetwork:
-    """The network that `model` names: ``module:callable``, or a file; see :mod:`spikewright.sw.load`."""
+    """The network that `model` names, as :mod:`spikewright.sw.load` explains."""
     _need("torch", "torch", "loading a model")
     from .sw.load import load_model
 
-    return load_model(os.fspath(model), weights=weights, trust=trust)
+    path = None if weights is None else Path(weights)
+    return load_model(os.fspath(model), weights=path, trust=trust)
+
+
+def saved_shape(model: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """The frame ``(C, H, W)`` of a network that :func:`train` saved, None for any other model."""
+    if Path(model).suffix != ".safetensors":
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(model), framework="numpy") as file:
+            metadata = file.metadata() or {}
+        c, h, w = json.loads(metadata["spikewright"])["kwargs"]["shape"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return None
+    return int(c), int(h), int(w)
 
 
 def compile(
@@ -130,7 +148,8 @@ def compile(
 ) -> Build:
     """Convert, quantise and lay out `module`, and write the build directory `out`.
 
-    - `example_input`: one input as the module sees it, ``(1, C, H, W)``; its values do not matter.
+    - `example_input`: one input as the module sees it, ``(1, C, H, W)``; its values do not matter,
+      and with `input_spec` it may be left out.
     - `steps`: T, at least 1. `bits`: of a weight, 2 to 8.
     - `calib`: images that set the thresholds of plain ReLU layers, at the `percentile` of their
       activations, of the layer or `channelwise`. Without them seeded noise, and a warning.
@@ -143,7 +162,7 @@ def compile(
     An existing build directory is replaced; anything else of that name is refused.
     """
     _check_settings(steps, bits)
-    target = _target(out)
+    target = check_target(out)
     _need("torch", "torch", "compiling")
     from . import boards
     from .sw.convert import convert
@@ -155,10 +174,9 @@ def compile(
     progress("tracing the network", None)
     if isinstance(module, FloatNetwork):
         network = module
-    elif example_input is None:
-        raise SpikewrightError("compile: a torch module needs an example_input")
     else:
-        network = trace(module, example_input, input_spec=input_spec)
+        example = _example(input_spec) if example_input is None else example_input
+        network = trace(module, example, input_spec=input_spec)
     sample = _sample(data, network.input)
     calibration = None if calib is None else as_frames(calib, network.input)
     notes: list[str] = []
@@ -203,6 +221,16 @@ def _check_settings(steps: int, bits: int) -> None:
         raise SpikewrightError(f"compile: {bits}-bit weights; choose 2 to 8 bits")
 
 
+def _example(spec: InputSpec | None) -> torch.Tensor:
+    """A noisy frame as the module sees it."""
+    if spec is None:
+        raise SpikewrightError("compile: a torch module needs an example_input or an input_spec")
+    import torch
+
+    scale, mean = (np.array(values)[:, None, None] for values in (spec.scale, spec.mean))
+    return torch.from_numpy(((random_frames(spec, 1).x - mean) * scale).astype(np.float32))
+
+
 def _sample(data: Data | None, spec: InputSpec) -> Frames:
     if data is None:
         return random_frames(spec, RANDOM_FRAMES)
@@ -210,11 +238,11 @@ def _sample(data: Data | None, spec: InputSpec) -> Frames:
 
 
 def _write_top(build: Build) -> None:
-    from .hw.top import generate
+    from .hw.top import describe, generate
 
-    top = generate(build.mapping.shape)
-    write_text(build.directory / "top.v", top.verilog)
-    write_text(build.directory / "top.json", json.dumps(top.about, indent=1) + "\n")
+    shape = build.mapping.shape
+    write_text(build.directory / "top.v", generate(shape))
+    write_text(build.directory / "top.json", json.dumps(describe(shape), indent=1) + "\n")
 
 
 def _write_expected(build: Build, sample: Frames) -> None:
@@ -247,16 +275,16 @@ def verify(
     """Run `images` frames through the golden model and through the generated hardware, and compare.
 
     Both sides start from the files of the build directory. Outputs of all frames must be equal, and
-    of `trace_images` of them every spike and every membrane of every layer and step. The frames come
-    from `data`; without it from the build's sample frames, filled up with seeded random ones. `sim`
-    is ``verilator`` or ``pysim``. The result goes into ``verify.json`` and is returned; its field
+    of `trace_images` of them every spike and every membrane of every layer and step. The frames
+    come from `data`, or else from the build's sample frames, then seeded random ones. `sim` is
+    ``verilator`` or ``pysim``. The result goes into ``verify.json`` and is returned; its field
     ``equal`` says whether all was, ``mismatch`` where it first was not.
     """
     from .sim.verify import verify as run
 
     if images < 1:
         raise SpikewrightError(f"verify: {images} images; at least 1 is needed")
-    if not 0 <= trace_images:
+    if trace_images < 0:
         raise SpikewrightError(f"verify: {trace_images} traced images; 0 or more are possible")
     checked = _build(build)
     frames = _frames_to_verify(checked, images, data, seed)
@@ -311,9 +339,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Accuracy of ANN, float SNN (after every step) and integer SNN on labelled images.
 
-    `data` is an ``.npz`` file with `x` and `y`, or a data set by name, whose test split is read from
-    `data_dir`; `limit` takes only the first images. Everything comes from the build directory, which
-    keeps the float network. The result goes into ``eval.json`` and is returned.
+    `data` is an ``.npz`` file with `x` and `y`, or a data set by name, whose test split is read
+    from `data_dir`; `limit` takes only the first images. Everything comes from the build directory,
+    which keeps the float network. The result goes into ``eval.json`` and is returned.
     """
     _need("torch", "torch", "evaluating the ANN and the float SNN")
     from .sim.float import ann, snn
@@ -344,13 +372,13 @@ def evaluate(
         with _timed(seconds, "ann"):
             outputs = ann(network, x)
         with _timed(seconds, "float_snn"):
-            floats = snn(network, x, steps)
+            float_classes = snn(network, x, steps).classes
         with _timed(seconds, "integer_snn"):
             classes = golden.run(x).classes
         right["ann"] += int((outputs.argmax(1) == y).sum())
         right["integer_snn"] += int((classes == y).sum())
-        right["same_class"] += int((floats[-1].argmax(1) == classes).sum())
-        over_time += (floats.argmax(2) == y).sum(1)
+        right["same_class"] += int((float_classes[:, -1] == classes).sum())
+        over_time += (float_classes == y[:, None]).sum(0)
     total = len(frames)
     result = {
         "frames": frames.source,
@@ -401,7 +429,7 @@ def synth(
 
 
 def report(build: Build | str | os.PathLike[str], *, progress: Report = silent) -> dict[str, Any]:
-    """Render ``report.html`` and ``report.json`` from what the build directory holds; the latter is returned."""
+    """Render ``report.html`` and ``report.json``, which is returned, from what the build holds."""
     checked = _build(build)
     progress("writing the report", None)
     return _write_report(checked, checked.directory.resolve().name)
@@ -431,7 +459,7 @@ def train(
     progress: Report = silent,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Train one of our networks and write its weights; see :class:`spikewright.sw.train.Settings`."""
+    """Train a network, write its weights; `settings` as :class:`spikewright.sw.train.Settings`."""
     _need("torch", "torch", "training")
     from .sw import train as training
 
@@ -439,9 +467,7 @@ def train(
         score = "" if state.score is None else f", float SNN {state.score:.1%}"
         progress(f"epoch {state.epoch} of {state.epochs}{score}", state.done)
 
-    return training.train(
-        output, training.Settings(**settings), data_dir=data_dir, progress=show
-    )
+    return training.train(output, training.Settings(**settings), data_dir=data_dir, progress=show)
 
 
 def demo(
@@ -457,14 +483,11 @@ def demo(
     Its 100 Fashion-MNIST test images are evaluated, `images` of them verified in Verilator with all
     their states. `done` is called after each stage with its name and result.
     """
-    frames = as_frames(DEMO / "images.npz", input_spec((1, 28, 28)))
-    _need("torch", "torch", "the demo")
-    import torch
-
-    module = load(DEMO / "lenet5.safetensors")
+    spec = input_spec((1, 28, 28))
+    frames = as_frames(DEMO / "images.npz", spec)
     build = compile(
-        module,
-        torch.zeros(1, 1, 28, 28),
+        load(DEMO / "lenet5.safetensors"),
+        input_spec=spec,
         out=out,
         data=frames,
         command=command,
@@ -491,7 +514,8 @@ def demo(
 def _need(module: str, extra: str, purpose: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise SpikewrightError(
-            f"{module}: is not installed, and {purpose} needs it; pip install 'spikewright[{extra}]'"
+            f"{module}: is not installed, and {purpose} needs it; "
+            f"pip install 'spikewright[{extra}]'"
         )
 
 
@@ -505,8 +529,8 @@ def _store(build: Build, name: str, result: Mapping[str, Any]) -> None:
     _write_report(build, build.directory.resolve().name)
 
 
-def _target(out: str | os.PathLike[str]) -> Path:
-    """`out`, if a build directory may be written there."""
+def check_target(out: str | os.PathLike[str]) -> Path:
+    """`out`, if a build directory may be written there; SpikewrightError if not."""
     target = Path(out)
     if not target.resolve().parent.is_dir():
         raise SpikewrightError(f"{target}: the folder above it does not exist; create it first")
@@ -529,7 +553,7 @@ def _ours(directory: Path) -> bool:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A temporary sibling of `target` that takes its place if the block succeeds, and else vanishes."""
+    """A sibling of `target` that takes its place if the block succeeds, and else vanishes."""
     parent = target.resolve().parent
     try:
         temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{target.name}."))

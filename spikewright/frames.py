@@ -18,7 +18,7 @@ __all__ = ["Data", "Frames", "as_frames", "random_frames"]
 
 @dataclass(frozen=True)
 class Frames:
-    """Pixels `x`, uint8 ``(N, C, H, W)``, labels `y`, int64 ``(N,)``, if there are any, and their origin."""
+    """Pixels `x`, uint8 ``(N, C, H, W)``, labels `y`, int64 ``(N,)`` or None, and their origin."""
 
     x: npt.NDArray[np.uint8]
     y: npt.NDArray[np.int64] | None
@@ -71,7 +71,7 @@ def _read(data: Data, directory: str | os.PathLike[str] | None) -> Frames:
         return Frames(x, y, f"{data}, test split")
     if Path(data).suffix != ".npz":
         raise SpikewrightError(
-            f"{data}: is neither an .npz file nor a data set; the data sets are {', '.join(DATASETS)}"
+            f"{data}: is neither an .npz file nor one of the data sets {', '.join(DATASETS)}"
         )
     arrays = read_npz(data)
     if "x" not in arrays:
@@ -81,7 +81,7 @@ def _read(data: Data, directory: str | os.PathLike[str] | None) -> Frames:
         not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(arrays["x"]),)
     ):
         raise SpikewrightError(
-            f"{data}: y is {labels.dtype} of shape {labels.shape}; it must hold one integer an image"
+            f"{data}: y is {labels.dtype} of shape {labels.shape}; give one integer an image"
         )
     y = None if labels is None else labels.astype(np.int64)
     return Frames(arrays["x"], y, Path(data).name)

@@ -1,4 +1,4 @@
-"""A progress bar on standard error: only on a terminal, and only for what takes longer than a moment."""
+"""A progress bar on standard error, on a terminal, for what takes longer than a moment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TextIO
 __all__ = ["Progress", "Report", "silent"]
 
 Report = Callable[[str, float | None], None]
-"""Called with what is being done and the finished share of it, 0..1, or None where that is unknown."""
+"""Called with what is being done and the finished share of it, 0..1, or None if unknown."""
 
 
-def silent(label: str, done: float | None = None) -> None:
+def silent(label: str, done: float | None) -> None:
     """Shows nothing."""
 
 

@@ -1,0 +1,581 @@
+"""The command line: parses options, calls :mod:`spikewright.api`, prints what it returns."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import __version__
+from .errors import SpikewrightError
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from .network import InputSpec
+
+__all__ = ["main"]
+
+Result = Mapping[str, Any]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"spikewright: error: {message}; see {self.prog} --help\n")
+
+
+# ------------------------------------------------------------------------------------ option values
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least or (most is not None and value > most):
+            allowed = f"at least {least}" if most is None else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"{value} is out of range; give {allowed}")
+        return value
+
+    return parse
+
+
+def _real(low: float, high: float = float("inf")) -> Callable[[str], float]:
+    """A number above `low`, `high` at most."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not low < value <= high:
+            limit = f" and at most {high:g}" if high < float("inf") else ""
+            raise argparse.ArgumentTypeError(
+                f"{text} is out of range; give more than {low:g}{limit}"
+            )
+        return value
+
+    return parse
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        c, h, w = (int(part) for part in text.split(","))
+    except ValueError:
+        c = h = w = 0
+    if min(c, h, w) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not channels,height,width; write for example 1,28,28"
+        )
+    return c, h, w
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers; write for example 0.49,0.48,0.45"
+        ) from None
+
+
+# ----------------------------------------------------------------------------------------- printing
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns of text; all but the first are aligned to the right."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        texts = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(texts).rstrip())
+    return "\n".join(lines)
+
+
+def _shape_text(shape: Sequence[int]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _print_compile(facts: Result) -> None:
+    build, hardware = facts["build"], facts["hardware"]
+    rows = [
+        (
+            layer["name"],
+            _shape_text(layer["shape"]),
+            f"{layer['weights']:,}",
+            f"{layer['bits']}",
+            _percent(layer["weight_error"]),
+            f"{layer['threshold'][0]:,}..{layer['threshold'][1]:,}" if layer["threshold"] else "-",
+            "-" if layer["spike_rate"] is None else f"{layer['spike_rate']:.3f}",
+        )
+        for layer in facts["layers"]
+    ]
+    header = ("layer", "shape", "weights", "bits", "rms error", "threshold", "spike rate")
+    print(_table(header, rows))
+    print(
+        f"T={build['steps']}, {hardware['cores']} x {hardware['lanes']} lanes, "
+        f"{hardware['membrane_bits']}-bit membranes, {facts['memory_bits'] / 8192:.1f} KiB of "
+        f"memory, for {build['board']}"
+    )
+    print(f"wrote {build['directory']}")
+
+
+def _print_verify(result: Result) -> None:
+    images, traced = result["images"], result["traced"]
+    if result["equal"]:
+        print(
+            f"equal: outputs of {images} images, and every spike and membrane of {traced} of them "
+            f"({result['backend']}; {result['frames']})"
+        )
+    else:
+        print(f"NOT EQUAL: {result['mismatch']['text']}")
+    _print_clocks(result)
+
+
+def _print_clocks(result: Result) -> None:
+    from .summary import clocks
+
+    facts = clocks(result)
+    if facts is None:
+        return
+    split = ", ".join(f"{name} {share:.1%}" for name, share in facts["shares"].items())
+    print(f"clocks per image: {facts['mean']:,.0f} ({split})")
+    print(
+        f"utilisation: word operations {_percent(facts['word_utilisation'])}, "
+        f"lanes {_percent(facts['lane_utilisation'])}"
+    )
+
+
+def _print_eval(result: Result) -> None:
+    accuracy = result["accuracy"]
+    speed = result["images_per_second"]
+    names = {"ann": "ANN", "float_snn": "float SNN", "integer_snn": "integer SNN"}
+    rows = [
+        (label, _percent(accuracy[name]), f"{speed[name]:,.0f}" if name in speed else "-")
+        for name, label in names.items()
+    ]
+    print(f"{result['images']:,} images ({result['frames']}), T={result['steps']}")
+    print(_table(("", "accuracy", "images/s"), rows))
+    steps = result["float_snn_over_time"]
+    print(
+        _table(
+            ("t", *(str(t) for t in range(1, len(steps) + 1))),
+            [("float SNN", *(f"{100 * share:.1f}" for share in steps))],
+        )
+    )
+
+
+def _print_synth(result: Result) -> None:
+    rows = [
+        (name, f"{entry['used']:,}", f"{entry['available']:,}", _percent(entry["share"]))
+        for name, entry in result["resources"].items()
+    ]
+    print(_table(("resource", "used", "available", "share"), rows))
+    print(f"clock {result['clock_mhz']:g} MHz, Fmax {result['fmax_mhz']:.1f} MHz")
+    print(f"wrote {result['bitstream']}")
+
+
+def _print_report(facts: Result) -> None:
+    print(f"wrote {os.path.join(facts['build']['directory'], 'report.html')}")
+
+
+def _print_boards(result: Result) -> None:
+    rows = [
+        (board["name"], board["device"], f"{board['clock_mhz']:g} MHz", board["title"])
+        for board in result["boards"]
+    ]
+    print(_table(("board", "device", "clock", "what it is"), rows))
+
+
+def _print_train(record: Result) -> None:
+    accuracy = record["accuracy"]
+    print(f"kept epoch {record['epoch']} of {len(record['scores'])}")
+    rows = [(name.replace("_", " "), _percent(share)) for name, share in accuracy.items()]
+    print(_table(("", "accuracy"), rows))
+    print(f"wrote {record['output']}")
+
+
+def _print_latency(facts: Result) -> None:
+    latency = facts["latency"]
+    if latency:
+        print(
+            f"latency: {latency['microseconds']:,.0f} us an image at {latency['clock_mhz']:g} MHz "
+            f"({latency['clock_source']}), {latency['images_per_second']:,.0f} images/s"
+        )
+
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def _command_line(words: Sequence[str]) -> str:
+    return shlex.join(["spikewright", *words])
+
+
+def _train(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    names = (
+        *("method", "net", "data", "epochs", "batch", "lr", "weight_decay", "levels", "steps"),
+        *("width", "norm", "flip", "shift", "validation", "seed"),
+    )
+    settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    record = api.train(args.output, data_dir=args.data_dir, progress=progress, **settings)
+    return {**record, "output": args.output}
+
+
+def _input_spec(args: argparse.Namespace) -> InputSpec:
+    from . import api
+
+    shape = args.input_shape or api.saved_shape(args.model)
+    if shape is None:
+        raise SpikewrightError(
+            f"{args.model}: does not say what it takes; give --input-shape C,H,W"
+        )
+    return api.input_spec(shape, bits=args.input_bits, mean=args.mean, std=args.std)
+
+
+def _compile(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api, summary
+    from .network import FloatNetwork
+
+    api.check_target(args.output)
+    progress("loading the model")
+    module = api.load(args.model, weights=args.weights, trust=args.trust)
+    build = api.compile(
+        module,
+        steps=args.steps,
+        bits=args.bits,
+        calib=args.calib,
+        percentile=args.percentile,
+        channelwise=args.channelwise,
+        per_layer=args.per_layer,
+        board=args.board,
+        cores=args.cores,
+        lanes=args.lanes,
+        out=args.output,
+        input_spec=None if isinstance(module, FloatNetwork) else _input_spec(args),
+        data=args.data,
+        command=args.command_line,
+        progress=progress,
+    )
+    return summary.summarise(build, build.directory.resolve().name)
+
+
+def _verify(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    return api.verify(
+        args.build,
+        images=args.images,
+        data=args.data,
+        sim=args.sim,
+        trace_images=args.trace_images,
+        seed=args.seed,
+        command=args.command_line,
+        progress=progress,
+    )
+
+
+def _eval(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    return api.evaluate(
+        args.build,
+        args.data,
+        data_dir=args.data_dir,
+        limit=args.images,
+        command=args.command_line,
+        progress=progress,
+    )
+
+
+def _synth(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    return api.synth(args.build, clock=args.clock, command=args.command_line, progress=progress)
+
+
+def _report(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    return api.report(args.build, progress=progress)
+
+
+def _boards(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    return {"boards": api.list_boards()}
+
+
+def _demo(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    def done(stage: str, result: Result) -> None:
+        if args.json:
+            return
+        progress.clear()
+        print(f"== {stage}")
+        {"compile": _print_compile, "eval": _print_eval, "verify": _print_verify}[stage](result)
+        sys.stdout.flush()
+
+    return api.demo(
+        args.output,
+        images=args.images,
+        done=done,
+        command=args.command_line,
+        progress=progress,
+    )
+
+
+def _print_demo(facts: Result) -> None:
+    _print_latency(facts)
+    _print_report(facts)
+
+
+_COMMANDS: dict[str, tuple[Callable[..., Result], Callable[[Result], None]]] = {
+    "demo": (_demo, _print_demo),
+    "train": (_train, _print_train),
+    "compile": (_compile, _print_compile),
+    "verify": (_verify, _print_verify),
+    "eval": (_eval, _print_eval),
+    "synth": (_synth, _print_synth),
+    "report": (_report, _print_report),
+    "boards": (_boards, _print_boards),
+}
+
+
+def _passed(name: str, result: Result) -> bool:
+    """Whether the result is what the user hopes for: a comparison can fail without an error."""
+    if name == "verify":
+        return bool(result["equal"])
+    if name == "demo":
+        return bool(result["verify"]["equal"])
+    return True
+
+
+# ------------------------------------------------------------------------------------------ parsing
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="spikewright",
+        description="A trained PyTorch network in, a spiking FPGA accelerator out, equal to its "
+        "model bit for bit.",
+        epilog="start with: spikewright demo",
+    )
+    parser.add_argument("--version", action="version", version=f"spikewright {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, purpose: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=f"example: {example}",
+        )
+        sub.add_argument("--json", action="store_true", help="print JSON on standard output")
+        return sub
+
+    demo = command(
+        "demo",
+        "compile, evaluate and verify the network that comes with the package",
+        "spikewright demo -o out-demo",
+    )
+    _output(demo, "out-demo")
+    demo.add_argument(
+        "--images", type=_whole(1, 100), default=10, help="images to verify in full (10)"
+    )
+
+    train = command(
+        "train",
+        "train a network whose conversion is known to work",
+        "spikewright train --method qcfs --net lenet5 --data fashion-mnist --data-dir DIR "
+        "-o model.safetensors",
+    )
+    _train_options(train)
+
+    _compile_options(
+        command(
+            "compile",
+            "turn a trained network into Verilog and memory images",
+            "spikewright compile mynet:make --weights mynet.safetensors --input-shape 1,28,28 "
+            "--board ulx3s-85f -T 8 --bits 8 -o out",
+        )
+    )
+
+    verify = command(
+        "verify",
+        "compare the hardware with the golden model, bit for bit",
+        "spikewright verify out --images 100 --data test.npz",
+    )
+    _build_argument(verify)
+    verify.add_argument(
+        "--images", type=_whole(1), default=100, help="images whose outputs are compared (100)"
+    )
+    verify.add_argument("--data", metavar="FILE.npz", help="frames: uint8 x (N, C, H, W)")
+    verify.add_argument(
+        "--sim", choices=("verilator", "pysim"), default="verilator", help="simulator (verilator)"
+    )
+    verify.add_argument(
+        "--trace-images",
+        type=_whole(0),
+        default=10,
+        help="images of which every spike and membrane is compared (10)",
+    )
+    verify.add_argument("--seed", type=_whole(0), default=0, help="of random frames (0)")
+
+    evaluate = command(
+        "eval",
+        "accuracy of ANN, float SNN and integer SNN on labelled images",
+        "spikewright eval out --data fashion-mnist --data-dir DIR",
+    )
+    _build_argument(evaluate)
+    evaluate.add_argument(
+        "--data", required=True, metavar="FILE.npz|NAME", help="x and y, or a data set's test split"
+    )
+    _data_directory(evaluate)
+    evaluate.add_argument("--images", type=_whole(1), help="only the first so many")
+
+    synth = command(
+        "synth",
+        "synthesise, place and route; resources, Fmax and a bitstream",
+        "spikewright synth out --clock 100",
+    )
+    _build_argument(synth)
+    synth.add_argument("--clock", type=_real(0), metavar="MHZ", help="clock to reach (the board's)")
+
+    report = command("report", "write the HTML page and its JSON again", "spikewright report out")
+    _build_argument(report)
+
+    command("boards", "list what can be targeted", "spikewright boards")
+    return parser
+
+
+def _build_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("build", metavar="OUT", help="build directory that compile wrote")
+
+
+def _output(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "-o", "--output", default=default, metavar="OUT", help=f"build directory ({default})"
+    )
+
+
+def _data_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder of the official files; downloaded if not given"
+    )
+
+
+def _compile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="module:callable or file.py:callable with --weights, a network that train saved, or "
+        "with --trust a pickled module or a torch.export file",
+    )
+    parser.add_argument("--weights", metavar="FILE.safetensors", help="for module:callable")
+    parser.add_argument("--trust", action="store_true", help="read files that can run code")
+    frame = parser.add_argument_group("input")
+    frame.add_argument(
+        "--input-shape", type=_shape, metavar="C,H,W", help="frame; a saved network knows its own"
+    )
+    frame.add_argument("--input-bits", type=_whole(1, 8), default=8, help="bits of a pixel (8)")
+    frame.add_argument(
+        "--mean", type=_numbers, help="taken off pixels of 0..1: one number, or one a channel (0)"
+    )
+    frame.add_argument("--std", type=_numbers, help="then divides them (1)")
+    frame.add_argument("--data", metavar="FILE.npz", help="sample frames to keep in the build")
+    network = parser.add_argument_group("conversion")
+    network.add_argument(
+        "-T", "--steps", type=_whole(1), default=8, metavar="T", help="time steps (8)"
+    )
+    network.add_argument("--bits", type=_whole(2, 8), default=8, help="bits of a weight (8)")
+    network.add_argument(
+        "--per-layer", action="store_true", help="one weight scale a layer, not one a channel"
+    )
+    network.add_argument("--calib", metavar="FILE.npz", help="images that set ReLU thresholds")
+    network.add_argument(
+        "--percentile", type=_real(0, 100), default=99.9, help="of ReLU activations (99.9)"
+    )
+    network.add_argument(
+        "--channelwise", action="store_true", help="ReLU thresholds for each channel"
+    )
+    hardware = parser.add_argument_group("hardware")
+    hardware.add_argument("--board", default="ulx3s-85f", help="see spikewright boards (ulx3s-85f)")
+    hardware.add_argument("--cores", type=_whole(1, 16), default=1, help="cores (1)")
+    hardware.add_argument("--lanes", type=_whole(1, 64), default=16, help="lanes of a core (16)")
+    _output(hardware, "out")  # type: ignore[arg-type]
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", choices=("qcfs", "relu"), help="activation (qcfs)")
+    parser.add_argument("--net", help="lenet5 or mlp (lenet5)")
+    parser.add_argument("--data", help="data set (fashion-mnist)")
+    _data_directory(parser)
+    parser.add_argument("--epochs", type=_whole(1), help="(30)")
+    parser.add_argument("--batch", type=_whole(1), help="images a batch (128)")
+    parser.add_argument("--lr", type=_real(0), help="first learning rate (0.1)")
+    parser.add_argument("--weight-decay", type=float, help="(0.0005)")
+    parser.add_argument("--levels", type=_whole(1), help="L of QCFS (8)")
+    parser.add_argument("-T", "--steps", type=_whole(1), help="T that epochs are judged at (8)")
+    parser.add_argument("--width", type=_real(0), help="multiplies the hidden layers (1)")
+    parser.add_argument("--norm", action="store_true", default=None, help="batch norms")
+    parser.add_argument("--flip", action="store_true", default=None, help="mirror images")
+    parser.add_argument("--shift", type=_whole(0), help="move images by so many pixels (0)")
+    parser.add_argument("--validation", type=_whole(1), help="images held back (5000)")
+    parser.add_argument("--seed", type=_whole(0), help="(0)")
+    parser.add_argument(
+        "-o", "--output", default="model.safetensors", help="weights (model.safetensors)"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 for success."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(words)
+    args.command_line = _command_line(words)
+    run, show = _COMMANDS[args.command]
+    try:
+        with Progress() as progress, warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: _complain(progress, message)
+            result = run(args, progress)
+            progress.clear()
+            if args.json:
+                print(json.dumps(result, indent=1))
+            else:
+                show(result)
+            sys.stdout.flush()
+    except SpikewrightError as error:
+        print(f"spikewright: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("spikewright: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; keep Python from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0 if _passed(args.command, result) else 1
+
+
+def _complain(progress: Progress, message: Warning | str) -> None:
+    """Print our own warnings; those of libraries are not the user's business."""
+    if type(message).__module__.startswith(__package__):
+        progress.clear()
+        print(f"spikewright: warning: {message}", file=sys.stderr)

@@ -1,0 +1,156 @@
+"""Small charts as inline SVG, in the colours of the page's CSS variables."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from html import escape
+
+__all__ = ["bars", "image", "lines", "raster", "stacked"]
+
+SERIES = ("var(--s1)", "var(--s2)", "var(--s3)", "var(--s4)", "var(--s5)")
+
+
+def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" '
+        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
+
+
+def _box(x: float, y: float, width: float, height: float, fill: str, title: str = "") -> str:
+    tip = f"<title>{escape(title)}</title>" if title else ""
+    return (
+        f'<rect x="{x:g}" y="{y:g}" width="{max(width, 0):g}" height="{height:g}" '
+        f'fill="{fill}">{tip}</rect>'
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
+
+
+def bars(values: Mapping[str, float], label: str, *, top: float | None = None) -> str:
+    """Horizontal bars with their values; a full bar is `top`, or else the greatest."""
+    full = top if top is not None else max(values.values(), default=0.0)
+    row, left, room = 26, 110, 300
+    parts = []
+    for i, (name, value) in enumerate(values.items()):
+        y = i * row
+        length = room * value / full if full else 0.0
+        parts += [
+            _text(left - 8, y + 17, name, "end"),
+            _box(left, y + 5, room, 16, "var(--track)"),
+            _box(left, y + 5, length, 16, SERIES[0], f"{name}: {value:.4f}"),
+            _text(left + room + 8, y + 17, f"{value:.3f}", kind="value"),
+        ]
+    return _svg(left + room + 60, row * len(values), label, parts)
+
+
+def stacked(shares: Mapping[str, float], label: str) -> str:
+    """One bar split into shares of a whole, with a legend under it."""
+    width, parts, x = 640.0, [], 0.0
+    for i, (name, share) in enumerate(shares.items()):
+        parts.append(_box(x, 0, width * share, 26, SERIES[i % 5], f"{name}: {share:.2%}"))
+        x += width * share
+    for i, (name, share) in enumerate(shares.items()):
+        left = (i % 3) * width / 3
+        y = 40 + i // 3 * 22
+        parts += [
+            _box(left, y, 12, 12, SERIES[i % 5]),
+            _text(left + 18, y + 11, f"{name} {share:.1%}"),
+        ]
+    return _svg(width, 40 + 22 * -(-len(shares) // 3), label, parts)
+
+
+def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], label: str) -> str:
+    """Percentages over the steps 1..T, and constant `levels` as dashed lines."""
+    width, height, left, bottom = 460, 250, 46, 34
+    every = [*levels.values(), *(v for values in series.values() for v in values)]
+    low = max(0.0, (int(min(every) * 20) / 20) - 0.0)
+    high = min(1.0, -(-max(every) * 20 // 1) / 20)
+    high = high if high > low else low + 0.05
+    steps = max(len(values) for values in series.values())
+
+    def x(step: int) -> float:
+        return left + (width - left - 12) * ((step - 1) / (steps - 1) if steps > 1 else 0.5)
+
+    def y(value: float) -> float:
+        return 10 + (height - bottom - 10) * (high - value) / (high - low)
+
+    parts = ['<g class="grid">']
+    ticks = [low + (high - low) * i / 4 for i in range(5)]
+    parts += [_line(left, y(v), width - 12, y(v)) for v in ticks] + ["</g>"]
+    parts += [_text(left - 6, y(v) + 4, f"{100 * v:.0f} %", "end", "tick") for v in ticks]
+    every_step = range(1, steps + 1, max(1, steps // 8))
+    parts += [_text(x(t), height - 16, str(t), "middle", "tick") for t in every_step]
+    parts.append(_text((left + width) / 2, height - 1, "time step t", "middle", "tick"))
+    for i, value in enumerate(levels.values(), len(series)):
+        parts.append(
+            f'<path d="M{left:g} {y(value):g}H{width - 12:g}" fill="none" stroke="{SERIES[i % 5]}" '
+            'stroke-width="1.5" stroke-dasharray="6 4"/>'
+        )
+    for i, (name, values) in enumerate(series.items()):
+        points = [(x(t), y(v)) for t, v in enumerate(values, 1)]
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{SERIES[i % 5]}" stroke-width="2"/>'
+        )
+        parts += [
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{SERIES[i % 5]}">'
+            f"<title>{escape(name)}, t = {t}: {v:.2%}</title></circle>"
+            for t, ((a, b), v) in enumerate(zip(points, values, strict=True), 1)
+        ]
+    names = [*series, *(f"{name} {value:.1%}" for name, value in levels.items())]
+    for i, name in enumerate(names):
+        parts += [
+            _box(left + i * 138, height + 8, 12, 12, SERIES[i % 5]),
+            _text(left + i * 138 + 17, height + 18, name),
+        ]
+    return _svg(width, height + 26, label, parts)
+
+
+def raster(rows: Sequence[tuple[int, Sequence[int]]], steps: int, label: str) -> str:
+    """Spikes over the steps 1..T: one row a neuron, its index to the left."""
+    left, width = 44, 180.0
+    pitch, height = width / steps, 8
+    below = height * len(rows)
+    parts = ['<g class="grid">']
+    parts += [_line(left + pitch * t, 0, left + pitch * t, below) for t in range(steps + 1)]
+    parts.append("</g>")
+    for i, (neuron, fired) in enumerate(rows):
+        if i % 4 == 0:
+            parts.append(_text(left - 5, i * height + 7.5, str(neuron), "end", "tick"))
+        parts += [
+            _box(left + pitch * (t - 1) + 1, i * height + 1, pitch - 2, height - 2, SERIES[0])
+            for t in fired
+        ]
+    parts += [
+        _text(left + pitch * (t - 0.5), below + 13, str(t), "middle", "tick")
+        for t in range(1, steps + 1, max(1, steps // 8))
+    ]
+    return _svg(left + width + 2, below + 18, label, parts)
+
+
+def image(pixels: Sequence[Sequence[Sequence[int]]], peak: int, label: str) -> str:
+    """A frame ``(C, H, W)`` of one (grey) or three (colour) channels as an embedded PNG."""
+    channels = pixels if len(pixels) == 3 else pixels[:1]
+    height, width = len(channels[0]), len(channels[0][0])
+    rows = b"".join(
+        b"\0" + bytes(c[y][x] * 255 // peak for x in range(width) for c in channels)
+        for y in range(height)
+    )
+    kind = 2 if len(channels) == 3 else 0
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
+    encoded = base64.b64encode(png).decode()
+    return f'<img class="frame" alt="{escape(label)}" src="data:image/png;base64,{encoded}">'

@@ -1,8 +1,8 @@
 """Exact comparison of an execution with the golden model: the first place where they differ.
 
 There is no tolerance: hardware and golden model are equal in every spike and membrane of every
-step, or one of them is wrong. All later differences may follow from the first, so it is the only one
-reported.
+step, or one of them is wrong. All later differences may follow from the first, so it is the only
+one reported.
 """
 
 from __future__ import annotations

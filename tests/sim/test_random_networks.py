@@ -1,0 +1,153 @@
+"""Random networks: within their bounds, alive, and covering what they are meant to cover."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from spikewright.network import Network, NeuronModel, Tie
+from spikewright.sim.golden import Golden
+from spikewright.sim.random_networks import (
+    random_frames,
+    random_network,
+    reweighted,
+    spike_rates,
+)
+
+
+def networks(count, **bounds):
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        yield rng, random_network(rng, **bounds)
+
+
+@pytest.mark.parametrize(
+    "bounds", [{}, {"size": 2_000}, {"style": "dense", "weight_bits": (2, 3)}, {"groups": 2}]
+)
+def test_most_are_alive(bounds):
+    alive = alive_again = 0
+    for rng, network in networks(40, **bounds):
+        alive += all(
+            0.05 <= r <= 0.95 for r in spike_rates(network, random_frames(rng, network, 6))
+        )
+        other = reweighted(rng, network)
+        rates = spike_rates(other, random_frames(rng, other, 6))
+        alive_again += all(0.05 <= r <= 0.95 for r in rates)
+    assert alive >= 0.8 * 40
+    assert alive_again >= 0.8 * 40
+
+
+def test_coverage():
+    seen = collections.Counter()
+    for _, network in networks(150):
+        seen.update([("T", network.steps), ("bits", network.weight_bits), len(network.layers)])
+        for layer in network.layers:
+            seen[layer.shape[0]] += 1
+            seen[layer.neuron.tie] += layer.neuron.fires
+            for s in layer.synapses:
+                seen.update(("stride", n) for n in s.stride)
+                seen.update(("kernel", n) for n in s.weight.shape[2:])
+                seen["pool"] += s.pool.area > 1
+                seen["padding"] += s.padding != (0, 0)
+                seen["shift"] += s.shift > 0
+    assert all(seen["T", n] for n in range(1, 10))
+    assert all(seen["bits", n] for n in range(2, 9))
+    assert all(seen["stride", n] for n in (1, 2, 3))
+    assert all(seen["kernel", n] for n in range(1, 6))
+    assert all(seen[n] for n in (1, 2, 3, 4, 5, 8, 16, 33, Tie.FIRES, Tie.HOLDS))
+    assert min(seen["pool"], seen["padding"], seen["shift"]) > 20
+
+
+def test_bounds_are_kept():
+    bounds = {
+        "max_layers": 3,
+        "steps": (2, 4),
+        "weight_bits": (3, 5),
+        "channels": (2, 9),
+        "side": (4, 8),
+        "kernel": (2, 3),
+        "stride": (1, 2),
+        "membrane_bits": 14,
+        "size": 5_000,
+    }
+    for _, network in networks(30, style="conv", **bounds):
+        assert isinstance(network, Network)
+        assert 2 <= network.steps <= 4
+        assert 3 <= network.weight_bits <= 5
+        assert len(network.layers) <= 3
+        assert network.membrane_bits <= 14
+        assert network.layers[-1].neuron.model is NeuronModel.INTEGRATOR
+        assert network.layers[-1].shape[1:] == (1, 1)
+        assert all(4 <= n <= 8 for n in network.input.shape[1:])
+        for layer in network.layers:
+            assert 2 <= layer.shape[0] <= 9
+            assert all(max(s.stride) <= 2 for s in layer.synapses)
+
+
+def test_size_bounds_the_work():
+    for rng, network in networks(40, size=3_000):
+        frames = random_frames(rng, network, 8)
+        result = Golden(network).run(frames)
+        work = sum(n.mean() for n in result.synaptic_operations) + sum(result.scan_operations)
+        # Twice: a rate may exceed one half; bound and mean differ little in practice.
+        assert work <= 2 * 3_000
+    with pytest.raises(ValueError, match="no random network of size 1 "):
+        random_network(np.random.default_rng(0), size=1)
+
+
+def test_styles():
+    for _, network in networks(20, style="dense"):
+        assert all(layer.kind == "dense" for layer in network.layers)
+    for _, network in networks(20, style="conv"):
+        assert all(layer.name.startswith("conv") for layer in network.layers[:-1])
+
+
+def test_reproducible():
+    one, two = (random_network(np.random.default_rng(5)) for _ in range(2))
+    for a, b in zip(one.layers, two.layers, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_array_equal(a.threshold, b.threshold)
+        np.testing.assert_array_equal(a.synapses[0].weight, b.synapses[0].weight)
+
+
+def test_reweighted_fits_the_same_hardware():
+    changed = 0
+    for rng, network in networks(40):
+        other = reweighted(rng, network)
+        assert (other.input, other.steps, other.weight_bits) == (
+            network.input,
+            network.steps,
+            network.weight_bits,
+        )
+        assert other.membrane_bits <= network.membrane_bits
+        assert other.current_bits <= network.current_bits
+        for a, b in zip(network.layers, other.layers, strict=True):
+            assert (a.name, a.shape, a.neuron) == (b.name, b.shape, b.neuron)
+            for s, t in zip(a.synapses, b.synapses, strict=True):
+                assert (s.source, s.stride, s.padding, s.pool, s.shift) == (
+                    t.source,
+                    t.stride,
+                    t.padding,
+                    t.pool,
+                    t.shift,
+                )
+                assert s.weight.shape == t.weight.shape
+        weights = [
+            not np.array_equal(s.weight, t.weight)
+            for a, b in zip(network.layers, other.layers, strict=True)
+            for s, t in zip(a.synapses, b.synapses, strict=True)
+        ]
+        changed += all(weights)
+    assert changed >= 30
+
+
+def test_frames():
+    network = random_network(np.random.default_rng(1), side=(5, 9), input_bits=(6, 6))
+    frames = random_frames(np.random.default_rng(2), network, 6)
+    assert frames.dtype == np.uint8
+    assert frames.shape == (6, *network.input.shape)
+    assert not frames[-2].any()
+    assert (frames[-1] == 63).all()
+    assert frames.max() == 63
+    assert all(0 < f.mean() < 63 for f in frames[:-2])
+    assert random_frames(np.random.default_rng(2), network, 2).any()

@@ -29,11 +29,11 @@ h3 { font-size: .95rem; margin: 14px 0 6px; }
 p { margin: 6px 0; }
 section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
   padding: 18px 20px; margin-top: 16px; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 10px;
   margin-top: 16px; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
   padding: 12px 14px; }
-.card b { display: block; font-size: 1.45rem; line-height: 1.25;
+.card b { display: block; font-size: 1.35rem; line-height: 1.3; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .card span, .soft, figcaption { color: var(--soft); font-size: .86rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
@@ -43,11 +43,15 @@ th, td { padding: 5px 12px 5px 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--rule); }
 th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
 th:first-child, td:first-child, .text td, .text th { text-align: left; }
+.second td:nth-child(2), .second th:nth-child(2) { text-align: left; }
 .text td { white-space: normal; vertical-align: top; overflow-wrap: anywhere; }
 .text td:first-child { white-space: nowrap; }
 .row { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start; }
 figure { margin: 0; } figcaption { margin-bottom: 4px; }
 svg { width: 100%; height: auto; display: block; }
+.row > div { flex: 1 1 380px; min-width: 0; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: .86rem; }
+.legend i { display: inline-block; width: 11px; height: 11px; margin-right: 6px; }
 .row > figure { flex: 1 1 220px; max-width: 480px; } .row > figure.small { flex: 0 1 230px; }
 svg text { fill: var(--ink); font-size: 12.5px; }
 svg text.tick { fill: var(--soft); font-size: 10.5px; }
@@ -204,6 +208,7 @@ def _accuracy(result: Facts | None) -> str:
         {"ANN": accuracy["ann"], "integer SNN": accuracy["integer_snn"]},
         "accuracy over time steps",
     )
+    legend = svg.legend(["float SNN", "ANN", f"integer SNN at T = {result['steps']}"])
     return _section(
         title,
         '<div class="row"><div>',
@@ -213,7 +218,7 @@ def _accuracy(result: Facts | None) -> str:
             f"the same class for {_percent(result['same_class'])} of them."
         ),
         "</div>",
-        _figure("Accuracy after each time step", chart),
+        _figure("Accuracy after each time step", chart + legend),
         "</div>",
         _origin(result),
     )
@@ -224,43 +229,68 @@ def _change(accuracy: Facts, before: str, after: str) -> str:
 
 
 def _layers(facts: Facts) -> str:
-    rows = []
-    for layer in facts["layers"]:
-        threshold = layer["threshold"]
-        rows.append(
-            (
-                layer["name"],
-                _reads(layer["synapses"][0]),
-                _by(layer["shape"]),
-                _number(layer["neurons"]),
-                _number(layer["weights"]),
-                str(layer["bits"]),
-                "-" if threshold is None else _range(threshold),
-                str(layer["fraction_bits"]),
-                _range(layer["potential_range"]),
-                _percent(layer["weight_error"]),
-                _percent(layer["threshold_error"], 3),
-                _number(layer["spike_rate"], 3),
-                _number(layer["events"]),
-                _number(layer["synaptic_operations"]),
-            )
+    layers = facts["layers"]
+    numbers = (
+        (
+            layer["name"],
+            _reads(layer["synapses"][0]),
+            _by(layer["shape"]),
+            _number(layer["neurons"]),
+            _number(layer["weights"]),
+            str(layer["bits"]),
+            "-" if layer["threshold"] is None else _range(layer["threshold"]),
+            str(layer["fraction_bits"]),
+            _range(layer["potential_range"]),
         )
-    header = (
-        *("layer", "reads", "shape", "neurons", "weights", "bits", "threshold", "F"),
-        *("proven range of U", "weight error", "threshold error", "spike rate", "events"),
-        "synaptic operations",
+        for layer in layers
+    )
+    behaviour = (
+        (
+            layer["name"],
+            _percent(layer["weight_error"]),
+            _percent(layer["threshold_error"], 3),
+            _number(layer["spike_rate"], 3),
+            _number(layer["events"]),
+            _number(layer["synaptic_operations"]),
+            _number(layer["scan_operations"]),
+        )
+        for layer in layers
     )
     sample = facts["sample"]
-    note = (
-        "Weight error: root mean square of the rounding over that of the weights. F: fractional "
-        "bits of the membrane. "
+    counted = (
+        f"Rates and counts are means an image over {sample['images']} frames ({sample['source']}), "
+        "by the golden model: spikes per neuron and step, events received, additions they need, "
+        "and updates of the end-of-step scans."
+        if sample
+        else ""
     )
-    if sample:
-        note += (
-            "Spike rate (spikes per neuron and step), events and synaptic operations are means an "
-            f"image over {sample['images']} frames ({sample['source']}), by the golden model."
-        )
-    return _section("Layers", _table(header, rows), _soft(note))
+    return _section(
+        "Layers",
+        _table(
+            (
+                *("layer", "reads", "shape", "neurons", "weights", "bits", "threshold", "F"),
+                "proven range of U",
+            ),
+            numbers,
+            "second",
+        ),
+        _soft(
+            "Thresholds and potentials in units of the membrane, which has F fractional bits. No "
+            "input can take a potential U out of its proven range."
+        ),
+        "<h3>Quantisation and work</h3>",
+        _table(
+            (
+                *("layer", "weight error", "threshold error", "spike rate", "events"),
+                *("synaptic operations", "scan updates"),
+            ),
+            behaviour,
+        ),
+        _soft(
+            "Weight error: root mean square of the rounding over that of the weights. Threshold "
+            f"error: the largest of a channel. {counted}"
+        ),
+    )
 
 
 def _range(pair: Sequence[int]) -> str:
@@ -337,6 +367,7 @@ def _clocks(facts: Facts) -> str:
     if counted is None:
         return _section(title, _missing("Clocks", "spikewright verify OUT"))
     hardware = facts["hardware"]
+    legend = svg.legend([f"{name} {share:.1%}" for name, share in counted["shares"].items()])
     rows = [
         ("clocks an image", f"{counted['mean']:,.0f} ({_range((counted['min'], counted['max']))})"),
         ("word utilisation", _percent(counted["word_utilisation"], 1)),
@@ -355,7 +386,7 @@ def _clocks(facts: Facts) -> str:
         title,
         _figure(
             "What the cores did in each clock while an image was in flight",
-            svg.stacked(counted["shares"], "clocks by activity"),
+            svg.stacked(counted["shares"], "clocks by activity") + legend,
         ),
         _table(("", ""), rows, "text"),
         _soft(

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from html import escape
 
-__all__ = ["bars", "image", "lines", "raster", "stacked"]
+__all__ = ["bars", "image", "legend", "lines", "raster", "stacked"]
 
 SERIES = ("var(--s1)", "var(--s2)", "var(--s3)", "var(--s4)", "var(--s5)")
 
@@ -54,26 +54,28 @@ def bars(values: Mapping[str, float], label: str, *, top: float | None = None) -
 
 
 def stacked(shares: Mapping[str, float], label: str) -> str:
-    """One bar split into shares of a whole, with a legend under it."""
+    """One bar split into shares of a whole."""
     width, parts, x = 640.0, [], 0.0
     for i, (name, share) in enumerate(shares.items()):
         parts.append(_box(x, 0, width * share, 26, SERIES[i % 5], f"{name}: {share:.2%}"))
         x += width * share
-    for i, (name, share) in enumerate(shares.items()):
-        left = (i % 3) * width / 3
-        y = 40 + i // 3 * 22
-        parts += [
-            _box(left, y, 12, 12, SERIES[i % 5]),
-            _text(left + 18, y + 11, f"{name} {share:.1%}"),
-        ]
-    return _svg(width, 40 + 22 * -(-len(shares) // 3), label, parts)
+    return _svg(width, 26, label, parts)
+
+
+def legend(names: Sequence[str]) -> str:
+    """The names of series in the order of their colours."""
+    keys = (
+        f'<span><i style="background:{SERIES[i % 5]}"></i>{escape(name)}</span>'
+        for i, name in enumerate(names)
+    )
+    return f'<p class="legend">{"".join(keys)}</p>'
 
 
 def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], label: str) -> str:
     """Percentages over the steps 1..T, and constant `levels` as dashed lines."""
     width, height, left, bottom = 460, 250, 46, 34
     every = [*levels.values(), *(v for values in series.values() for v in values)]
-    low = max(0.0, (int(min(every) * 20) / 20) - 0.0)
+    low = int(min(every) * 20) / 20
     high = min(1.0, -(-max(every) * 20 // 1) / 20)
     high = high if high > low else low + 0.05
     steps = max(len(values) for values in series.values())
@@ -107,13 +109,7 @@ def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], la
             f"<title>{escape(name)}, t = {t}: {v:.2%}</title></circle>"
             for t, ((a, b), v) in enumerate(zip(points, values, strict=True), 1)
         ]
-    names = [*series, *(f"{name} {value:.1%}" for name, value in levels.items())]
-    for i, name in enumerate(names):
-        parts += [
-            _box(left + i * 138, height + 8, 12, 12, SERIES[i % 5]),
-            _text(left + i * 138 + 17, height + 18, name),
-        ]
-    return _svg(width, height + 26, label, parts)
+    return _svg(width, height, label, parts)
 
 
 def raster(rows: Sequence[tuple[int, Sequence[int]]], steps: int, label: str) -> str:

@@ -31,7 +31,7 @@ class QCFS(torch.nn.Module):
         if levels < 1:
             raise SpikewrightError(f"QCFS: {levels} levels; at least 1 is needed")
         if not 0 < lam < float("inf"):
-            raise SpikewrightError(f"QCFS: lam {lam} is not a positive number")
+            raise SpikewrightError(f"QCFS: lam {lam} is not a positive number; start it at 4 or 8")
         self.levels = levels
         self.lam = torch.nn.Parameter(torch.tensor(float(lam)))
 

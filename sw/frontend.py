@@ -13,6 +13,7 @@ import copy
 import inspect
 import logging
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -90,10 +91,11 @@ def trace(
             f"input: the specification says {input_spec.shape}, the example has {shape}; make them "
             "equal"
         )
-    copied = _evaluated(module)
-    output = _walk(_graph(copied), _Value(example, shape))
-    network = FloatNetwork(input_spec, _layers(output, input_spec))
-    _compare(copied, network, example, output.tail)
+    with warnings.catch_warnings(action="ignore"):  # of the user's module, run a few times here
+        copied = _evaluated(module)
+        output = _walk(_graph(copied), _Value(example, shape))
+        network = FloatNetwork(input_spec, _layers(output, input_spec))
+        _compare(copied, network, example, output.tail)
     return network
 
 
@@ -261,8 +263,8 @@ def _output(value: Any) -> _Value:
     if isinstance(value, _Value):
         return value
     raise SpikewrightError(
-        f"forward: returns a {type(value).__name__} and not one tensor made from the input; return "
-        "the outputs of the last layer alone"
+        f"forward: returns something of type {type(value).__name__} and not one tensor made from "
+        "the input; return the outputs of the last layer alone"
     )
 
 
@@ -333,7 +335,7 @@ def _call_module(
     values = _values((args, kwargs))
     if len(values) != 1:
         raise site.refusal(f"takes {len(values)} tensors made from the input", _ONE_CHAIN)
-    _check_open(site, values[0])
+    _check_input(site, values[0])
     return handler(replace(site, out=_run(site, module, args, kwargs)), values[0], module)
 
 
@@ -350,7 +352,7 @@ def _call(site: _Site, node: torch.fx.Node, args: Sequence[Any], kwargs: dict[st
     handler = _TARGETS.get(node.target) or _FUNCTIONS.get(site.kind)
     if handler is None:
         raise site.refusal("is not supported", _ADVICE.get(site.kind, _SUPPORTED))
-    _check_open(site, values[0])
+    _check_input(site, values[0])
     site = replace(site, out=_run(site, function, args, kwargs))
     try:
         inspect.signature(handler).bind(site, *args, **kwargs)
@@ -368,7 +370,13 @@ def _asks_shape(kind: str, args: Sequence[Any]) -> bool:
     return kind in ("size", "dim", "numel") or (kind == "getattr" and args[1] in attributes)
 
 
-def _check_open(site: _Site, value: _Value) -> None:
+def _check_input(site: _Site, value: _Value) -> None:
+    """Refuse what torch would compute, but not as a layer, or refuse less clearly."""
+    if site.kind in _ON_FRAMES and not value.spatial:
+        raise site.refusal(
+            f"has an input of shape {tuple(value.tensor.shape)} and not (1, C, H, W)",
+            "put it in front of the flattening",
+        )
     if value.tail is not None:
         raise site.refusal("follows a softmax", "a softmax must be the last operation; remove it")
 
@@ -383,14 +391,6 @@ def _pair(value: Any) -> tuple[int, int]:
     return (values[0], values[-1])
 
 
-def _need_frame(site: _Site, value: _Value) -> None:
-    if not value.spatial:
-        raise site.refusal(
-            f"has an input of shape {tuple(value.tensor.shape)} and not (1, C, H, W)",
-            "put it in front of the flattening",
-        )
-
-
 def _conv2d(
     site: _Site,
     x: _Value,
@@ -401,7 +401,6 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> _Value:
-    _need_frame(site, x)
     if groups != 1:
         raise site.refusal(f"has {groups} groups", "use groups=1 and retrain")
     if _pair(dilation) != (1, 1):
@@ -550,7 +549,6 @@ def _avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> _Value:
-    _need_frame(site, x)
     size = _pair(kernel_size)
     steps = size if stride is None or stride == [] else _pair(stride)
     if _pair(padding) != (0, 0):
@@ -572,7 +570,6 @@ def _avg_pool2d(
 
 
 def _adaptive_avg_pool2d(site: _Site, x: _Value, output_size: Any) -> _Value:
-    _need_frame(site, x)
     height, width = site.out.shape[2:]
     size = x.shape[1] // height, x.shape[2] // width
     if (size[0] * height, size[1] * width) != x.shape[1:]:
@@ -584,7 +581,6 @@ def _adaptive_avg_pool2d(site: _Site, x: _Value, output_size: Any) -> _Value:
 
 
 def _mean(site: _Site, x: _Value, dim: Any = None, keepdim: bool = False) -> _Value:
-    _need_frame(site, x)
     axes = {d % 4 for d in ((dim,) if isinstance(dim, int) else dim or ())}
     if axes != {2, 3}:
         raise site.refusal(f"averages over axes {dim}", "average over (2, 3), the height and width")
@@ -595,7 +591,7 @@ def _mean(site: _Site, x: _Value, dim: Any = None, keepdim: bool = False) -> _Va
 def _reshape(site: _Site, x: _Value, *args: Any, **kwargs: Any) -> _Value:
     """Anything that keeps the row-major order, as long as it only flattens."""
     value = _Value(site.out, x.shape, x.operations)
-    if value.spatial or value.flat:
+    if value.spatial or site.out.numel() in site.out.shape:
         return value
     raise site.refusal(
         f"makes {tuple(site.out.shape)} of {tuple(x.tensor.shape)}",
@@ -733,6 +729,12 @@ _FUNCTIONS: dict[str, Callable[..., _Value]] = {
     ),
 }
 """Handlers by the name of a function or a method; their parameters are those of torch."""
+
+_ON_FRAMES = (
+    *("Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "BatchNorm2d"),
+    *("conv2d", "avg_pool2d", "adaptive_avg_pool2d", "mean"),
+)
+"""What takes ``(1, C, H, W)`` and nothing else."""
 
 _TARGETS: dict[Any, Callable[..., _Value]] = dict.fromkeys(
     (torch.batch_norm, torch.ops.aten.batch_norm.default), _aten_batch_norm

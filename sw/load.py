@@ -87,8 +87,8 @@ def _call(spec: str) -> torch.nn.Module:
             return factory
         if not callable(factory):
             raise SpikewrightError(
-                f"{spec}: is a {type(factory).__name__} and cannot be called; name a function that "
-                "returns a torch.nn.Module"
+                f"{spec}: has the type {type(factory).__name__} and cannot be called; name a "
+                "function that returns a torch.nn.Module"
             )
         try:
             made = factory()
@@ -98,7 +98,8 @@ def _call(spec: str) -> torch.nn.Module:
             ) from None
     if not isinstance(made, torch.nn.Module):
         raise SpikewrightError(
-            f"{spec}: returns a {type(made).__name__}; it must return a torch.nn.Module"
+            f"{spec}: returns something of type {type(made).__name__}; it must return a "
+            "torch.nn.Module"
         )
     return made
 
@@ -122,7 +123,9 @@ def _from_name(name: str) -> ModuleType:
             raise SpikewrightError(
                 f"{name}: no such module; run from the folder that holds it, or install it"
             ) from None
-        raise SpikewrightError(f"{name}: importing it raises {_described(error)}") from None
+        raise SpikewrightError(
+            f"{name}: importing it raises {_described(error)}; repair that first"
+        ) from None
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -139,7 +142,9 @@ def _from_file(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:  # the user's code
         if known is module:
             del sys.modules[path.stem]
-        raise SpikewrightError(f"{path}: importing it raises {_described(error)}") from None
+        raise SpikewrightError(
+            f"{path}: importing it raises {_described(error)}; repair that first"
+        ) from None
     return module
 
 
@@ -234,8 +239,8 @@ def _pickled(path: Path) -> torch.nn.Module:
             ) from None
     if not isinstance(loaded, torch.nn.Module):
         raise SpikewrightError(
-            f"{path}: holds a {type(loaded).__name__} and not a module; save the weights as "
-            ".safetensors and give module:callable"
+            f"{path}: holds something of type {type(loaded).__name__} and not a module; save the "
+            "weights as .safetensors and give module:callable"
         )
     return loaded
 

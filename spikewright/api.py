@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from . import summary
 from .errors import SpikewrightError
@@ -249,7 +250,8 @@ def _write_expected(build: Build, sample: Frames) -> None:
     from .sim.golden import Golden
 
     result = Golden(build.network).run(sample.x)
-    arrays = {"x": sample.x, "potentials": result.potentials, "classes": result.classes}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays |= {"x": sample.x, "potentials": result.potentials, "classes": result.classes}
     if sample.y is not None:
         arrays["y"] = sample.y
     firing = [layer.name for layer in build.network.layers if layer.neuron.fires]

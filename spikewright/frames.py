@@ -83,8 +83,7 @@ def _read(data: Data, directory: str | os.PathLike[str] | None) -> Frames:
         raise SpikewrightError(
             f"{data}: y is {labels.dtype} of shape {labels.shape}; give one integer an image"
         )
-    y = None if labels is None else labels.astype(np.int64)
-    return Frames(arrays["x"], y, Path(data).name)
+    return Frames(arrays["x"], None if labels is None else labels.astype(np.int64), Path(data).name)
 
 
 def random_frames(spec: InputSpec, images: int, seed: int = 0) -> Frames:

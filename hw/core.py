@@ -33,6 +33,7 @@ class Core(wiring.Component):
     Members
     -------
     start : runs the layer that the registers describe; `busy` until its last write is done
+    sends, takes : the source, the neurons take part in the layer that the registers describe
     read, potential : readout of one membrane word; the potential stays valid until the next read
     trace : with `trace`, every scan result; a full trace holds the scan back
     """
@@ -53,7 +54,8 @@ class Core(wiring.Component):
             "load": In(LoadSignature(shape)),
             "start": In(1),
             "busy": Out(1),
-            "active": Out(1),
+            "sends": Out(1),
+            "takes": Out(1),
             "i": In(stream.Signature(event_layout(shape))),
             "o": Out(stream.Signature(event_layout(shape))),
             "read": In(stream.Signature(shape.word_address_bits)),
@@ -86,7 +88,8 @@ class Core(wiring.Component):
             lanes.i.eq(issue.o),
             lanes.candidate.eq(issue.candidate),
             issue.hazard.eq(lanes.hazard),
-            self.active.eq(issue.active),
+            self.sends.eq(source.active),
+            self.takes.eq(issue.active),
             self.busy.eq(issue.busy | ~lanes.empty | lanes.spikes.enable | source.busy),
         ]
         if self._trace:

@@ -95,7 +95,8 @@ class Engine(wiring.Component):
         for unit in (frame, *cores):
             m.d.comb += unit.start.eq(sequencer.run)
         m.d.comb += [
-            router.active.eq(Cat(core.active for core in cores)),
+            router.sources.eq(Cat(*(core.sends for core in cores), frame.active)),
+            router.sinks.eq(Cat(core.takes for core in cores)),
             sequencer.cores_busy.eq(Cat(frame.busy, *(core.busy for core in cores)).any()),
             readout.start.eq(sequencer.read_start),
             readout.core.eq(sequencer.core),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .queue import Queue
@@ -61,40 +61,53 @@ class Router(wiring.Component):
         source 1 --+-> merge -------+--> queue --> core 1
         ...      --+   (register)   +--> ...
 
-    An event leaves the merge when the queues of all cores in `active` have room, for all of them at
-    once: nothing is lost or doubled, and what one source sends arrives everywhere in its order, so
-    no event crosses its token. Four clocks from source to core; one event a clock.
+    An event leaves the merge when the queues of all cores in `sinks` have room, for all of them at
+    once: nothing is lost or doubled, and what one source sends arrives everywhere in its order. A
+    source whose token has passed waits until the tokens of all `sources` have: no event of the next
+    step overtakes a token. Four clocks from source to core; one event a clock.
 
     Members
     -------
-    active : the cores that take part; must not change while events are inside
+    sources, sinks : the sources and the cores that take part; must not change while events are
+        inside
     """
 
     DEPTH = 16
 
-    def __init__(self, shape: ShapeLike, sources: int, sinks: int) -> None:
+    def __init__(self, shape: data.StructLayout, sources: int, sinks: int) -> None:
+        if "token" not in shape.members:
+            raise ValueError(f"events need a member 'token', {shape!r} has none")
         self._shape, self._sources, self._sinks = shape, sources, sinks
         super().__init__(
             {
                 "i": In(stream.Signature(shape)).array(sources),
                 "o": Out(stream.Signature(shape)).array(sinks),
-                "active": In(sinks),
+                "sources": In(sources),
+                "sinks": In(sinks),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.merge = merge = Merge(self._shape, self._sources)
-        for source, port in zip(self.i, merge.i, strict=True):
-            connect(m, flipped(source), port)
+        passed, token = Signal(self._sources), Signal(self._sources)
+        complete = (passed | token | ~self.sources).all()
+        m.d.sync += passed.eq(Mux(complete, 0, passed | token))
+        for index, (source, port) in enumerate(zip(self.i, merge.i, strict=True)):
+            m.d.comb += [
+                port.payload.eq(source.payload),
+                port.valid.eq(source.valid & ~passed[index]),
+                source.ready.eq(port.ready & ~passed[index]),
+                token[index].eq(port.valid & port.ready & source.p.token),
+            ]
         room = Signal(self._sinks)
-        m.d.comb += merge.o.ready.eq((room | ~self.active).all())
+        m.d.comb += merge.o.ready.eq((room | ~self.sinks).all())
         for index, sink in enumerate(self.o):
             m.submodules[f"queue_{index}"] = queue = Queue(self._shape, self.DEPTH)
             m.d.comb += [
                 room[index].eq(queue.i.ready),
                 queue.i.payload.eq(merge.o.payload),
-                queue.i.valid.eq(merge.o.valid & merge.o.ready & self.active[index]),
+                queue.i.valid.eq(merge.o.valid & merge.o.ready & self.sinks[index]),
             ]
             connect(m, queue.o, flipped(sink))
         return m

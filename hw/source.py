@@ -44,6 +44,7 @@ class Walker(wiring.Component):
     start : begins a walk as the registers say; ignored with SOURCE_GROUPS = 0
     address, axis_y, axis_x : where the word and the entries of its two axes lie
     channel : first channel of the word
+    active : the registers describe a source that sends
     last : the last word of a step
     """
 
@@ -60,6 +61,7 @@ class Walker(wiring.Component):
                 "address": Out(address),
                 "axis_y": Out(axis),
                 "axis_x": Out(axis),
+                "active": Out(1),
                 "channel": Out(shape.weight_address_bits),
                 "last": Out(1),
             }
@@ -120,7 +122,8 @@ class Walker(wiring.Component):
                             t_left.eq(t_left - 1),
                             self.valid.eq(t_left != 0),
                         ]
-        with m.If(self.start & (groups != 0)):
+        m.d.comb += self.active.eq(groups != 0)
+        with m.If(self.start & self.active):
             m.d.sync += [
                 self.valid.eq(1),
                 self.address.eq(base + self.offset),
@@ -215,6 +218,7 @@ class Source(wiring.Component):
     -------
     write : fills the memory (frame: by the host, one bank above the other)
     bank : with `frame`, which bank the next walk reads
+    active : takes part in the layer that the registers describe
     """
 
     DEPTH = 8
@@ -238,6 +242,7 @@ class Source(wiring.Component):
                 "start": In(1),
                 "bank": In(1),
                 "o": Out(stream.Signature(event_layout(shape))),
+                "active": Out(1),
                 "busy": Out(1),
             }
         )
@@ -263,6 +268,7 @@ class Source(wiring.Component):
             walker.setting.register.eq(self.setting.register),
             walker.setting.value.eq(self.setting.value),
             walker.start.eq(self.start),
+            self.active.eq(walker.active),
         ]
         if self._frame:
             m.d.comb += walker.offset.eq(Mux(self.bank, shape.frame_words, 0))

@@ -19,11 +19,15 @@ __all__ = ["ACTIVATIONS", "NETS", "build", "lenet5", "mlp", "save"]
 
 ACTIVATIONS = ("qcfs", "relu")
 
+_LAMBDA = 2.0
+"""QCFS's lambda at the start: its first step is then within reach of untrained, unnormed layers. At
+the 8 that suits deep nets with batch norms all outputs start as zero, and often stay so."""
+
 
 def _activation(kind: str, levels: int) -> Callable[[], nn.Module]:
     """A maker of fresh activations; `levels` is the L of QCFS, which ReLU has no use for."""
     if kind == "qcfs":
-        return lambda: QCFS(levels)
+        return lambda: QCFS(levels, _LAMBDA)
     if kind == "relu":
         return nn.ReLU
     raise SpikewrightError(

@@ -24,9 +24,10 @@ __all__ = ["THRESHOLD_ERROR", "quantisation_error", "quantise"]
 THRESHOLD_ERROR = 2.0**-10
 """Largest relative error of an integer threshold."""
 
-_LARGEST_THRESHOLD = 2**16
-"""Scales are kept above threshold / this, so that a channel of all but vanished weights does not
-widen every membrane: what its weights then lose is below 2^-17 of the threshold for each spike."""
+_LARGEST_THRESHOLD = 2**14
+"""Scales are kept above threshold / this / largest event, so that a channel of vanished weights does
+not widen every membrane. An event is then off by at most 2^-15 of the threshold it works towards; at
+8 bits, a weight of a hundredth of the threshold is off by more."""
 
 _LARGEST_SHIFT = 15
 
@@ -96,7 +97,10 @@ def _layer(
     effective = _effective(network, layer)
     peaks = np.max([np.abs(w).max(axis=(1, 2, 3)) for w in effective], axis=0)
     reference = np.abs(layer.bias) if layer.threshold is None else layer.threshold
-    scale = np.maximum(peaks / limit, reference / _LARGEST_THRESHOLD)
+    events = [
+        s.pool.area * (network.input.maximum if s.source == INPUT else 1) for s in layer.synapses
+    ]
+    scale = np.maximum(peaks / limit, reference / _LARGEST_THRESHOLD / max(events))
     if layer.threshold is None or not per_channel:
         scale = np.full_like(scale, scale.max() or 1.0)
     weights = [np.rint(w / scale[:, None, None, None]) for w in effective]

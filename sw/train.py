@@ -1,0 +1,337 @@
+"""Training of the networks in :mod:`~spikewright.sw.nets`: seeded, resumable, recorded.
+
+The test images are never looked at before the end: part of the training set is held back as the
+validation split, and the epoch to keep is the one whose *integer spiking network* (of `bits` bits,
+over `steps` time steps) is best there. A checkpoint lies beside the output until the training is
+over.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .. import __version__
+from ..errors import SpikewrightError
+from ..files import write_bytes
+from ..network import SCHEMA
+from ..sim.golden import Golden
+from . import data, nets
+from .convert import convert
+from .frontend import trace
+from .quantise import quantise
+
+__all__ = ["METHODS", "Progress", "Settings", "train"]
+
+METHODS = ("qcfs", "relu")
+
+_CALIBRATION = 500
+"""Training images that set the thresholds of a ReLU network for the choice of the epoch."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What, with the data, determines a training.
+
+    `levels` is the L of QCFS; `steps` and `bits` are the T and the weight bits of the integer
+    spiking network that an epoch is judged by; `validation` is the number of training images held
+    back; `flip` and `shift` (in pixels) augment the images.
+    """
+
+    method: str = "qcfs"
+    net: str = "lenet5"
+    data: str = "fashion-mnist"
+    epochs: int = 40
+    batch: int = 128
+    lr: float = 0.1
+    weight_decay: float = 1e-4
+    levels: int = 8
+    steps: int = 8
+    bits: int = 8
+    width: float = 1.0
+    norm: bool = False
+    flip: bool = False
+    shift: int = 0
+    validation: int = 5000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SpikewrightError(
+                f"method {self.method}: is not known; choose one of {', '.join(METHODS)}"
+            )
+        if self.net not in nets.NETS:
+            raise SpikewrightError(
+                f"net {self.net}: is not known; choose one of {', '.join(nets.NETS)}"
+            )
+        if self.data not in data.DATASETS:
+            raise SpikewrightError(
+                f"data {self.data}: is not known; choose one of {', '.join(data.DATASETS)}"
+            )
+        for name in ("epochs", "batch", "levels", "steps", "validation"):
+            if getattr(self, name) < 1:
+                raise SpikewrightError(f"{name} {getattr(self, name)}: must be at least 1")
+        for name in ("shift", "seed", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise SpikewrightError(f"{name} {getattr(self, name)}: must not be negative")
+        if not self.lr > 0:
+            raise SpikewrightError(f"lr {self.lr}: must be positive")
+        if not 2 <= self.bits <= 8:
+            raise SpikewrightError(f"bits {self.bits}: choose 2 to 8")
+
+    @property
+    def command(self) -> str:
+        """The command line that repeats this training."""
+        words = ["spikewright train"]
+        for name, value in asdict(self).items():
+            option = "--" + name.replace("_", "-")
+            if isinstance(value, bool):
+                words += [option] if value else []
+            else:
+                words.append(f"{option} {value}")
+        return " ".join(words)
+
+    def metadata(self) -> dict[str, Any]:
+        """What :func:`~spikewright.sw.nets.build` makes the untrained network from."""
+        dataset = data.DATASETS[self.data]
+        kwargs: dict[str, Any] = {
+            "shape": list(dataset.shape),
+            "classes": len(dataset.classes),
+            "activation": self.method,
+            "width": self.width,
+            "norm": self.norm,
+        }
+        if self.method == "qcfs":
+            kwargs["levels"] = self.levels
+        return {"schema": SCHEMA, "net": self.net, "kwargs": kwargs}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` is the finished share of the whole training; `score` that of the last epoch judged."""
+
+    epoch: int
+    epochs: int
+    done: float
+    seconds_left: float
+    loss: float
+    score: float | None
+
+
+def train(
+    output: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Train, write `output` as safetensors and return the record that is stored with the weights.
+
+    An interrupted training goes on from ``<output>.checkpoint`` if the settings are the same. The
+    record holds the command, the settings, the versions, the score of every epoch (accuracy of the
+    integer spiking network on the validation split) and the accuracies of the kept epoch, test
+    split included.
+    """
+    path, checkpoint = Path(output), Path(f"{output}.checkpoint")
+    if not path.parent.is_dir():
+        raise SpikewrightError(f"{path}: the folder {path.parent} does not exist; create it first")
+    images, labels = data.load(settings.data, data_dir, "train")
+    test = _tensors(*data.load(settings.data, data_dir, "test"))
+    if settings.validation >= len(images):
+        raise SpikewrightError(
+            f"validation {settings.validation}: leaves nothing of {len(images)} training images"
+        )
+    order = np.random.default_rng(settings.seed).permutation(len(images))
+    held, kept = np.split(order, [settings.validation])
+    validation = _tensors(images[held], labels[held])
+    training = _tensors(images[kept], labels[kept])
+    calibration = images[kept[:_CALIBRATION]]
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        module = nets.build(settings.metadata())
+    state = _State(module, _optimiser(module, settings))
+    if checkpoint.exists():
+        state.restore(checkpoint, settings)
+
+    started, first = time.monotonic(), state.epoch
+    batches = math.ceil(len(training[0]) / settings.batch)
+    while state.epoch < settings.epochs:
+        for i, loss in enumerate(_epoch(state, settings, training), 1):
+            if progress is not None:
+                share = (state.epoch + i / batches) / settings.epochs
+                spent = time.monotonic() - started
+                left = spent * (1 - share) / (share - first / settings.epochs)
+                score = state.scores[-1] if state.scores else None
+                progress(Progress(state.epoch + 1, settings.epochs, share, left, loss, score))
+        state.judge(_spiking_accuracy(module, validation, calibration, settings))
+        state.store(checkpoint, settings)
+
+    module.load_state_dict(state.best)
+    record = {
+        "command": settings.command,
+        "settings": asdict(settings),
+        "versions": {
+            "spikewright": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "scores": state.scores,
+        "epoch": state.best_epoch,
+        "accuracy": {
+            "ann_validation": _accuracy(module, *validation),
+            "ann_test": _accuracy(module, *test),
+            "snn_validation": state.scores[state.best_epoch - 1],
+            "snn_test": _spiking_accuracy(module, test, calibration, settings),
+        },
+    }
+    nets.save(module, {**settings.metadata(), "training": record}, path)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+class _State:
+    """What a checkpoint holds: the network as it is and as it was best, and the optimiser."""
+
+    def __init__(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self.module = module
+        self.optimiser = optimiser
+        self.scores: list[float] = []
+        self.best_epoch = 0
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return len(self.scores)
+
+    def judge(self, score: float) -> None:
+        """End an epoch with its score; the first of equals stays the best."""
+        if not self.scores or score > max(self.scores):
+            self.best_epoch = self.epoch + 1
+            self.best = {k: v.clone() for k, v in self.module.state_dict().items()}
+        self.scores.append(score)
+
+    def store(self, path: Path, settings: Settings) -> None:
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "settings": json.dumps(asdict(settings)),
+                "module": self.module.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "scores": self.scores,
+                "best_epoch": self.best_epoch,
+                "best": self.best,
+            },
+            buffer,
+        )
+        write_bytes(path, buffer.getvalue())
+
+    def restore(self, path: Path, settings: Settings) -> None:
+        try:
+            stored = torch.load(path, weights_only=True)
+            if json.loads(stored["settings"]) != asdict(settings):
+                raise SpikewrightError(
+                    f"{path}: belongs to a training with other settings; delete it to start anew"
+                )
+            self.module.load_state_dict(stored["module"])
+            self.optimiser.load_state_dict(stored["optimiser"])
+            self.scores = [float(score) for score in stored["scores"]]
+            self.best_epoch, self.best = stored["best_epoch"], stored["best"]
+        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as e:
+            raise SpikewrightError(
+                f"{path}: is not a checkpoint of this training ({type(e).__name__}); delete it to "
+                "start anew"
+            ) from None
+
+
+def _tensors(images: data.Images, labels: data.Labels) -> tuple[Tensor, Tensor]:
+    return torch.tensor(images), torch.tensor(labels)
+
+
+def _real(pixels: Tensor) -> Tensor:
+    """Pixels as the network sees them: 0..1."""
+    return pixels.float() / 255
+
+
+def _optimiser(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """SGD with momentum; thresholds, biases and norms are not decayed."""
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
+
+
+def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -> Iterator[float]:
+    """One epoch, batch by batch; yields the loss. Its random numbers depend on its number alone."""
+    images, labels = training
+    generator = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch)
+    order = torch.randperm(len(images), generator=generator)
+    batches = order.split(settings.batch)
+    state.module.train()
+    for i, batch in enumerate(batches):
+        share = (state.epoch + i / len(batches)) / settings.epochs
+        for group in state.optimiser.param_groups:
+            group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
+        x = _real(_augmented(images[batch], settings, generator))
+        loss = functional.cross_entropy(state.module(x), labels[batch])
+        if not torch.isfinite(loss):
+            raise SpikewrightError(
+                f"training: the loss became {loss.item()} in epoch {state.epoch + 1}; lower lr"
+            )
+        state.optimiser.zero_grad()
+        loss.backward()
+        state.optimiser.step()
+        yield loss.item()
+
+
+def _augmented(x: Tensor, settings: Settings, generator: torch.Generator) -> Tensor:
+    """Each image mirrored with probability 1/2, and moved by up to `shift` pixels over black."""
+    n, _, height, width = x.shape
+    columns = torch.arange(width).expand(n, width)
+    if settings.flip:
+        mirrored = torch.rand(n, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, width - 1 - columns, columns)
+    s = settings.shift
+    moves = torch.randint(0, 2 * s + 1, (2, n, 1), generator=generator)
+    rows = torch.arange(height) + moves[0]
+    columns = columns + moves[1]
+    padded = functional.pad(x, (s, s, s, s)).permute(0, 2, 3, 1)
+    index = torch.arange(n)[:, None, None]
+    return padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def _accuracy(module: nn.Module, x: Tensor, y: Tensor) -> float:
+    module.eval()
+    right = 0
+    for pixels, labels in zip(x.split(1000), y.split(1000), strict=True):
+        right += int((module(_real(pixels)).argmax(1) == labels).sum())
+    return right / len(x)
+
+
+def _spiking_accuracy(
+    module: nn.Module, split: tuple[Tensor, Tensor], calibration: data.Images, settings: Settings
+) -> float:
+    """Accuracy of the integer network; `calibration` gives a ReLU its thresholds."""
+    x, y = (tensor.numpy() for tensor in split)
+    network = trace(module, _real(split[0][:1]))
+    converted = convert(network, calibration=calibration)
+    integer = quantise(converted, steps=settings.steps, weight_bits=settings.bits)
+    return float((Golden(integer).run(x).classes == y).mean())

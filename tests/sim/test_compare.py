@@ -11,9 +11,10 @@ from spikewright.sim.golden import Golden, LayerTrace
 from spikewright.sim.random_networks import random_frames, random_network
 
 
-def example(seed=3):
+def example(seed=0):
     rng = np.random.default_rng(seed)
     network = random_network(rng, style="conv", steps=(5, 5), side=(6, 9), channels=(3, 6))
+    assert len(network.layers) >= 3
     return network, Golden(network).run(random_frames(rng, network, 5), trace=True)
 
 
@@ -50,6 +51,14 @@ def test_spike_before_membrane():
     assert mismatch.quantity == "spike"
     assert mismatch.expected == int(result.trace[0].spikes[place])
     assert mismatch.got == 1 - mismatch.expected
+
+
+def test_spike_alone():
+    _, result = example()
+    got = copied(result.trace)
+    got[1].spikes[4, 0, 0, 0, 0] ^= True
+    mismatch = first_mismatch(result.trace, got)
+    assert (mismatch.quantity, mismatch.layer, mismatch.image) == ("spike", got[1].name, 4)
 
 
 @pytest.mark.parametrize("seed", range(10))

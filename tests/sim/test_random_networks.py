@@ -112,7 +112,9 @@ def test_reproducible():
 
 def test_reweighted_fits_the_same_hardware():
     changed = 0
-    for rng, network in networks(40):
+    for rng, network in networks(
+        70
+    ):  # Seed 62 needs its thresholds kept, or its membranes would grow.
         other = reweighted(rng, network)
         assert (other.input, other.steps, other.weight_bits) == (
             network.input,
@@ -138,7 +140,7 @@ def test_reweighted_fits_the_same_hardware():
             for s, t in zip(a.synapses, b.synapses, strict=True)
         ]
         changed += all(weights)
-    assert changed >= 30
+    assert changed >= 55
 
 
 def test_frames():

@@ -66,14 +66,16 @@ def first_mismatch(expected: Sequence[LayerTrace], got: Sequence[LayerTrace]) ->
     if image is None:
         return None
     index = images.index(image)
-    step, *position = (int(i) for i in np.argwhere(differing[index][image])[0])
-    place = (image, step, *position)
+    step, channel, y, x = (int(i) for i in np.argwhere(differing[index][image])[0])
+    place = (image, step, channel, y, x)
     one, two = expected[index], got[index]
     spike = one.spikes[place] != two.spikes[place]
     a, b = (one.spikes, two.spikes) if spike else (one.membranes, two.membranes)
     return Mismatch(
         one.name,
-        *position,
+        channel,
+        y,
+        x,
         step=step + 1,
         quantity="spike" if spike else "membrane",
         expected=int(a[place]),

@@ -64,7 +64,7 @@ class Router(wiring.Component):
     An event leaves the merge when the queues of all cores in `sinks` have room, for all of them at
     once: nothing is lost or doubled, and what one source sends arrives everywhere in its order. A
     source whose token has passed waits until the tokens of all `sources` have: no event of the next
-    step overtakes a token. Four clocks from source to core; one event a clock.
+    step overtakes a token. Three clocks from source to core; one event a clock.
 
     Members
     -------

@@ -221,7 +221,7 @@ class Source(wiring.Component):
     active : takes part in the layer that the registers describe
     """
 
-    DEPTH = 8
+    DEPTH = 16
 
     def __init__(self, shape: HardwareShape, *, frame: bool, axis: Sequence[int] = ()) -> None:
         self._shape, self._frame, self._axis = shape, frame, axis

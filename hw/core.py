@@ -116,7 +116,7 @@ class Core(wiring.Component):
         # Room for everything that the pipeline may still bring.
         m.d.comb += [
             queue.i.valid.eq(lanes.fired.valid),
-            issue.hold_fire.eq(queue.level >= self.TRACE_DEPTH - Lanes.STAGES - 2),
+            issue.hold_fire.eq(queue.level >= self.TRACE_DEPTH - Lanes.STAGES - 3),
             self.activity.eq(issue.activity),
         ]
         connect(m, queue.o, flipped(self.trace))

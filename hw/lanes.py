@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -17,30 +18,41 @@ from .memory import make_memory
 
 __all__ = ["Lanes"]
 
+LANE_FLAGS = data.StructLayout(
+    {
+        "integrate_2": 1,
+        "negative_2": 1,
+        "current_2": 1,  # integrates into the second accumulator
+        "init_2": 1,
+        "fires_4": 1,
+        "holds": 1,
+    }
+)
+
 
 class Lanes(wiring.Component):
     """IF neurons and integrators, `lanes` of them in parallel (NQ Eq. 2-5).
 
     ::
 
-        clock 0      1             2                    3                 4
-        address ->  RAM  ->  V, I, W, rows  ->  a = W << n, ±     ->  U = V + a        -> V, I
-                             (registered)       or  I + bias,         R = V + b            spikes
-                                                b = I + bias - th                          trace
+        clock 0 -> 1        2                    3                 4
+        i  ->  RAM  ->  V, I, W, rows  ->  a = W << n, ±     ->  U = V + a        -> V, I
+        (registered)    (registered)       or  I + bias,         R = V + b            spikes
+                                           b = I + bias - th                          trace
 
-    U is the potential, R = U - threshold; R's sign decides: a neuron with R >= 0 fires and keeps R.
-    An integration is the upper row alone, on V or, for the frame's events, on I. Parameter rows pass
-    the same way, so that a scan may follow its rows at once.
+    U is the potential, R = U - threshold; R's sign decides: a neuron with R >= 0 fires and keeps
+    R. An integration is the upper row alone, on V or, for the frame's events, on I. Parameter rows
+    pass the same way, so that a scan may follow its rows at once.
 
-    Latency: a word may be read again five clocks after it was read. `hazard` says that `candidate`
-    is still on its way; the issuer must hold back then. Throughput: one operation a clock.
+    Latency: a word may be issued again six clocks after it was. `hazard` says that `candidate` is
+    still on its way; the issuer must hold back then. Throughput: one operation a clock.
 
     Members
     -------
     i : operation; kind NONE for none
     spikes : one spike word for each FIRE of a layer that fires, in scan order
     fired : a scan result, for the trace: word, step, membranes and spikes after the scan
-    potential : the word of a READ, valid two clocks after it
+    potential : the word of a READ, valid three clocks after it
     empty : no operation is inside
     """
 
@@ -95,10 +107,8 @@ class Lanes(wiring.Component):
             {Register.FIRE: fire, Register.DIRECT: direct, Register.SPIKE_BASE: spike_base},
         )
         # The operations on their way: stage[k] is in clock k of the drawing above.
-        stage = [self.i] + [
-            Signal(operation_layout(shape), name=f"stage_{k}") for k in range(1, self.STAGES + 1)
-        ]
-        for before, after in zip(stage, stage[1:], strict=False):
+        stage = [Signal(operation_layout(shape), name=f"stage_{k}") for k in range(self.STAGES + 1)]
+        for before, after in pairwise([self.i, *stage]):
             m.d.sync += after.eq(before)
 
         def is_kind(k, *kinds):
@@ -109,7 +119,7 @@ class Lanes(wiring.Component):
             self.hazard.eq(
                 Cat(
                     is_kind(k, *writing) & (stage[k].word == self.candidate)
-                    for k in range(1, self.STAGES + 1)
+                    for k in range(self.STAGES + 1)
                 ).any()
             ),
             self.empty.eq(Cat(stage[k].kind == Kind.NONE for k in range(1, self.STAGES + 1)).all()),
@@ -117,16 +127,21 @@ class Lanes(wiring.Component):
         reads_v = is_kind(0, Kind.FIRE, Kind.READ) | (is_kind(0, Kind.INTEGRATE) & ~direct)
         reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & direct
         membranes, write_v = self._memory(
-            m, "membrane", shape.membrane_words, shape.membrane_bits, reads_v
+            m, stage[0], "membrane", shape.membrane_words, shape.membrane_bits, reads_v
         )
         currents, write_i = self._memory(
-            m, "current", shape.current_words, shape.current_bits, reads_i
+            m, stage[0], "current", shape.current_words, shape.current_bits, reads_i
         )
         weights, load_w = self._memory(
-            m, "weight", shape.weight_words, shape.weight_bits, is_kind(0, Kind.INTEGRATE)
+            m, stage[0], "weight", shape.weight_words, shape.weight_bits, is_kind(0, Kind.INTEGRATE)
         )
         rows, load_p = self._memory(
-            m, "parameter", shape.parameter_words, shape.compare_bits, is_kind(0, Kind.PARAMETER)
+            m,
+            stage[0],
+            "parameter",
+            shape.parameter_words,
+            shape.compare_bits,
+            is_kind(0, Kind.PARAMETER),
         )
         for port, region in ((load_w, Region.WEIGHT), (load_p, Region.PARAMETER)):
             m.d.comb += [
@@ -143,19 +158,29 @@ class Lanes(wiring.Component):
             return result
 
         row_1 = is_kind(1, Kind.PARAMETER)
-        v_2, i_2 = registered("v_2", membranes), registered("i_2", currents)
+        v_2, i_2 = registered("v_2", membranes), Signal(currents.shape(), name="i_2")
+        m.d.sync += i_2.eq(Mux(direct & ~is_kind(1, Kind.INIT), currents.as_value(), 0))
         w_2 = registered("w_2", weights)
         bias_2 = registered("row_a", rows, row_1 & (stage[1].row == Row.A))
         less_2 = registered("row_b", rows, row_1 & (stage[1].row == Row.B))
 
+        # Every lane reads these: decoded a clock early.
+        flags = Signal(LANE_FLAGS)
+        m.d.sync += [
+            flags.integrate_2.eq(is_kind(1, Kind.INTEGRATE)),
+            flags.negative_2.eq(is_kind(1, Kind.INTEGRATE) & stage[1].negative),
+            flags.current_2.eq(is_kind(1, Kind.INTEGRATE) & direct),
+            flags.init_2.eq(is_kind(1, Kind.INIT)),
+            flags.fires_4.eq(is_kind(3, Kind.FIRE) & (fire != 0)),
+            flags.holds.eq(fire == 2),
+        ]
         spikes, results = [], []
         for lane in range(shape.lanes):
             spike, result = self._lane(
                 m,
                 lane,
-                stage,
-                direct,
-                fire,
+                flags,
+                stage[2].shift,
                 v_2[lane],
                 i_2[lane],
                 w_2[lane],
@@ -203,46 +228,43 @@ class Lanes(wiring.Component):
         ]
         return m
 
-    def _memory(self, m, name, depth, bits, enable):
+    def _memory(self, m, operation, name, depth, bits, enable):
         """One memory of a signed number a lane: its read data as lanes, and its write port."""
         lanes = self._shape.lanes
         contents = self._init.get(f"{name}_{self._core}", ())
         m.submodules[name] = memory = make_memory(lanes * bits, depth, contents)
         port, writer = memory.read_port(), memory.write_port()
-        address = self.i.weight if name == "weight" else self.i.word
+        address = operation.weight if name == "weight" else operation.word
         m.d.comb += [port.en.eq(enable), port.addr.eq(address)]
         view = Signal(data.ArrayLayout(signed(bits), lanes), name=f"{name}_out")
         m.d.comb += view.as_value().eq(port.data)
         return view, writer
 
-    def _lane(self, m, lane, stage, direct, fire, v, i, w, bias, less):
+    def _lane(self, m, lane, flags, shift, v, i, w, bias, less):
         """Clocks 2 to 4 of one lane: its spike, and the value to write back."""
         width = signed(self._shape.compare_bits)
 
         def register(name):
             return Signal(width, name=f"{name}_{lane}")
 
-        integrate, init = stage[2].kind == Kind.INTEGRATE, stage[2].kind == Kind.INIT
-        negative = integrate & stage[2].negative
-        current = Mux(direct & ~init, i, 0)
         shifted = register("shifted")
-        m.d.comb += shifted.eq(w << stage[2].shift)
+        m.d.comb += shifted.eq(w << shift)
         a_3, b_3, v_3 = register("a_3"), register("b_3"), register("v_3")
         carry_3 = Signal(name=f"carry_{lane}")
         m.d.sync += [
             # -x is ~x + 1; the one is the next clock's carry.
-            a_3.eq(Mux(integrate, Mux(negative, ~shifted, shifted), current + bias)),
-            b_3.eq(current + less),
-            v_3.eq(Mux(init, 0, Mux(integrate & direct, i, v))),
-            carry_3.eq(negative),
+            a_3.eq(Mux(flags.integrate_2, Mux(flags.negative_2, ~shifted, shifted), i + bias)),
+            b_3.eq(i + less),
+            v_3.eq(Mux(flags.init_2, 0, Mux(flags.current_2, i, v))),
+            carry_3.eq(flags.negative_2),
         ]
         u_4, r_4 = register("u_4"), register("r_4")
         m.d.sync += [u_4.eq(v_3 + a_3 + carry_3), r_4.eq(v_3 + b_3)]
         reaches = r_4 >= 0
         if self._shape.holds:
-            reaches = reaches & ((fire != 2) | (r_4 != 0))
+            reaches = reaches & (~flags.holds | (r_4 != 0))
         spike = Signal(name=f"spike_{lane}")
-        m.d.comb += spike.eq((stage[4].kind == Kind.FIRE) & (fire != 0) & reaches)
+        m.d.comb += spike.eq(flags.fires_4 & reaches)
         result = register("result")
         m.d.comb += result.eq(Mux(spike, r_4, u_4))
         return spike, result

@@ -44,7 +44,7 @@ class Lanes(wiring.Component):
     R. An integration is the upper row alone, on V or, for the frame's events, on I. Parameter rows
     pass the same way, so that a scan may follow its rows at once.
 
-    Latency: a word may be issued again six clocks after it was. `hazard` says that `candidate` is
+    Latency: a word may be issued again five clocks after it was. `hazard` says that `candidate` is
     still on its way; the issuer must hold back then. Throughput: one operation a clock.
 
     Members
@@ -119,7 +119,7 @@ class Lanes(wiring.Component):
             self.hazard.eq(
                 Cat(
                     is_kind(k, *writing) & (stage[k].word == self.candidate)
-                    for k in range(self.STAGES + 1)
+                    for k in range(self.STAGES)
                 ).any()
             ),
             self.empty.eq(Cat(stage[k].kind == Kind.NONE for k in range(1, self.STAGES + 1)).all()),

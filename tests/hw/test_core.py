@@ -216,7 +216,7 @@ def test_a_tie_fires_only_where_the_register_says_so():
 
 
 def test_throughput_and_interlock():
-    """A word operation every clock; the same word again after six."""
+    """A word operation every clock; the same word again after five."""
     weights, parameters, _ = draw(random.Random(0), events=0)
     block = {"weight": 0, "word": 2 * WIDTH + 2, "rows": 3, "cols": 3, "shift": 0, "negative": 0}
     steps = [[block] * 8] + [[] for _ in range(SHAPE.steps - 1)]
@@ -232,7 +232,7 @@ def test_throughput_and_interlock():
     _, activity = run_core(weights, parameters, steps)
     places = [i for i, act in enumerate(activity) if act is Activity.INTEGRATE]
     # Two groups take two clocks, then the first word is met again.
-    assert [b - a for a, b in zip(places[::2], places[2::2], strict=False)] == [6] * 8
+    assert [b - a for a, b in zip(places[::2], places[2::2], strict=False)] == [5] * 8
     assert set(activity[places[0] + 2 : places[2]]) == {Activity.STALLED}
 
 

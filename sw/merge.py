@@ -236,10 +236,10 @@ def _check_border(first: Linear, second: Linear, shape: Shape) -> None:
         )
     middle = first.output_shape(shape)
     for axis in (0, 1):
-        stride, padding, kernel = first.stride[axis], first.padding[axis], first.kernel[axis]
-        before = kernel - stride - padding  # rows of the source that position -1 would see
-        after = shape[axis + 1] - (middle[axis + 1] * stride - padding)  # and the one past the end
-        if second.padding[axis] and max(before, after) > 0:
+        # What position `middle`, one past the end, would see of the source; if that is nothing,
+        # position -1 sees nothing either.
+        seen = shape[axis + 1] + first.padding[axis] - middle[axis + 1] * first.stride[axis]
+        if second.padding[axis] and seen > 0:
             raise SpikewrightError(
                 f"{second.where}: pads the output of {first.where}, which has no activation behind "
                 "it, so the two cannot be merged exactly; put an activation between them or set "

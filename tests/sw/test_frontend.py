@@ -192,7 +192,10 @@ CHAINS: dict[str, tuple[Module, tuple[int, ...]]] = {
         (1, 8, 8),
     ),
     "activation on the input": (nn.Sequential(nn.ReLU(), nn.Conv2d(2, 3, 3)), (2, 5, 5)),
-    "relu, relu6": (conv(nn.ReLU(), nn.ReLU6(), nn.ReLU(), nn.Conv2d(3, 2, 2)), (1, 5, 5)),
+    "relu, hardtanh, relu": (
+        conv(nn.ReLU(), nn.Hardtanh(0, 0.1), nn.ReLU(), nn.Conv2d(3, 2, 2)),
+        (1, 5, 5),
+    ),
     "everything dropped": (
         conv(nn.Identity(), nn.ReLU(), nn.Dropout2d(), nn.AlphaDropout(), nn.Conv2d(3, 2, 2)),
         (1, 5, 5),

@@ -108,7 +108,9 @@ def test_a_number_for_every_position_folds_into_a_whole_kernel_only() -> None:
         "bn (BatchNorm1d): scales every position by itself and no Linear follows it directly; "
         "put it behind the next Linear layer, or use one factor a channel"
     )
-    for chain in ([each, small], [each], [small, each]):
+    mixing = Linear("conv", numbers.normal(size=(2, 2, 1, 1)), np.zeros(2))
+    average = Average("p", (3, 3), (3, 3))
+    for chain in ([each, small], [each], [small, each], [mixing, each, whole], [each, average]):
         with pytest.raises(SpikewrightError) as error:
             merge(chain, (2, 3, 3))
         assert str(error.value) == message

@@ -226,7 +226,8 @@ class Issue(wiring.Component):
                 Register.PARAMETER_BASE: parameters,
             },
         )
-        m.d.comb += self.active.eq(groups != 0)
+        # The weight address does not wait for the state: it goes to the memory at once.
+        m.d.comb += [self.active.eq(groups != 0), self.o.weight.eq(block.weight)]
         word, left, group_left = (
             Signal(shape.word_address_bits),
             Signal.like(words),
@@ -303,7 +304,6 @@ class Issue(wiring.Component):
                     self.candidate.eq(block.word),
                     block.advance.eq(~self.hazard),
                     self.o.word.eq(block.word),
-                    self.o.weight.eq(block.weight),
                     self.o.shift.eq(block.shift),
                     self.o.negative.eq(block.negative),
                 ]

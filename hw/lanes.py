@@ -14,7 +14,7 @@ from spikewright.hardware import HardwareShape, Region, Register, bits_for, memo
 from .event import SettingSignature, bind
 from .issue import Kind, Row, operation_layout
 from .load import LoadSignature
-from .memory import make_memory
+from .memory import BankedMemory, make_memory
 
 __all__ = ["Lanes"]
 
@@ -132,9 +132,22 @@ class Lanes(wiring.Component):
         currents, write_i = self._memory(
             m, stage[0], "current", shape.current_words, shape.current_bits, reads_i
         )
-        weights, load_w = self._memory(
-            m, stage[0], "weight", shape.weight_words, shape.weight_bits, is_kind(0, Kind.INTEGRATE)
+        # Weights are read as the operation comes in, whether it is held back or not: the address
+        # is a register's, and the banks have a clock more.
+        m.submodules.weight = weight = BankedMemory(
+            shape.lanes * shape.weight_bits,
+            shape.weight_words,
+            self._init.get(f"weight_{self._core}", ()),
         )
+        weights = Signal(data.ArrayLayout(signed(shape.weight_bits), shape.lanes))
+        m.d.comb += [
+            weight.read.eq(1),
+            weight.address.eq(self.i.weight),
+            weights.as_value().eq(weight.data),
+            weight.write.enable.eq(self._loads(Region.WEIGHT)),
+            weight.write.address.eq(self.load.address),
+            weight.write.data.eq(self.load.data),
+        ]
         rows, load_p = self._memory(
             m,
             stage[0],
@@ -143,12 +156,11 @@ class Lanes(wiring.Component):
             shape.compare_bits,
             is_kind(0, Kind.PARAMETER),
         )
-        for port, region in ((load_w, Region.WEIGHT), (load_p, Region.PARAMETER)):
-            m.d.comb += [
-                port.en.eq(self.load.valid & (self.load.memory == memory_id(region, self._core))),
-                port.addr.eq(self.load.address),
-                port.data.eq(self.load.data),
-            ]
+        m.d.comb += [
+            load_p.en.eq(self._loads(Region.PARAMETER)),
+            load_p.addr.eq(self.load.address),
+            load_p.data.eq(self.load.data),
+        ]
 
         # Clock 1 -> 2: nothing but registers behind the block RAMs.
         def registered(name, values, enable=1):
@@ -228,14 +240,16 @@ class Lanes(wiring.Component):
         ]
         return m
 
+    def _loads(self, region):
+        return self.load.valid & (self.load.memory == memory_id(region, self._core))
+
     def _memory(self, m, operation, name, depth, bits, enable):
         """One memory of a signed number a lane: its read data as lanes, and its write port."""
         lanes = self._shape.lanes
         contents = self._init.get(f"{name}_{self._core}", ())
         m.submodules[name] = memory = make_memory(lanes * bits, depth, contents)
         port, writer = memory.read_port(), memory.write_port()
-        address = operation.weight if name == "weight" else operation.word
-        m.d.comb += [port.en.eq(enable), port.addr.eq(address)]
+        m.d.comb += [port.en.eq(enable), port.addr.eq(operation.word)]
         view = Signal(data.ArrayLayout(signed(bits), lanes), name=f"{name}_out")
         m.d.comb += view.as_value().eq(port.data)
         return view, writer

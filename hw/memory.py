@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from amaranth.hdl import ShapeLike
+from amaranth.hdl import Array, Module, ShapeLike, Signal
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 
-__all__ = ["make_memory"]
+from spikewright.hardware import bits_for
+
+__all__ = ["BankedMemory", "make_memory"]
 
 
 def make_memory(shape: ShapeLike, depth: int, init: Iterable[Any] = ()) -> Memory:
@@ -27,3 +31,58 @@ def make_memory(shape: ShapeLike, depth: int, init: Iterable[Any] = ()) -> Memor
         raise ValueError(f"{len(rows)} initial rows do not fit a memory of {depth}")
     attributes: dict[str, Any] = {"no_rw_check": 1}
     return Memory(shape=shape, depth=max(2, depth), init=rows, attrs=attributes)
+
+
+class BankedMemory(wiring.Component):
+    """A deep memory in banks, with a register behind each: no block RAM is followed by logic.
+
+    A memory deeper than a block RAM of its width is several of them and a multiplexer, which would
+    stand in the clock in which the slow RAM delivers. Reads: one a clock, `data` two clocks after
+    `address`. A row read while it is written is undefined, as with :func:`make_memory`.
+
+    Members
+    -------
+    read, address, data : `data` holds after the last `read`
+    write : `enable`, `address`, `data`
+    """
+
+    BANK = 1024
+
+    def __init__(self, width: int, depth: int, init: Sequence[int] = ()) -> None:
+        self._width, self._depth, self._init = width, depth, init
+        bits = bits_for(depth - 1)
+        write = wiring.Signature({"enable": Out(1), "address": Out(bits), "data": Out(width)})
+        super().__init__(
+            {"read": In(1), "address": In(bits), "data": Out(width), "write": In(write)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        inner = bits_for(self.BANK - 1)
+        outputs = []
+        chosen = [Signal(max(1, len(self.address) - inner), name=f"bank_{k}") for k in range(2)]
+        arrived = Signal()
+        m.d.sync += arrived.eq(self.read)
+        for bank, start in enumerate(range(0, self._depth, self.BANK)):
+            rows = min(self.BANK, self._depth - start)
+            m.submodules[f"bank_{bank}"] = memory = make_memory(
+                self._width, rows, self._init[start : start + rows]
+            )
+            reader, writer = memory.read_port(), memory.write_port()
+            output = Signal(self._width, name=f"output_{bank}")
+            outputs.append(output)
+            m.d.comb += [
+                reader.en.eq(self.read),
+                reader.addr.eq(self.address),
+                writer.en.eq(self.write.enable & (self.write.address[inner:] == bank)),
+                writer.addr.eq(self.write.address),
+                writer.data.eq(self.write.data),
+            ]
+            with m.If(arrived):
+                m.d.sync += output.eq(reader.data)
+        with m.If(self.read):
+            m.d.sync += chosen[0].eq(self.address[inner:])
+        with m.If(arrived):
+            m.d.sync += chosen[1].eq(chosen[0])
+        m.d.comb += self.data.eq(Array(outputs)[chosen[1]])
+        return m

@@ -12,7 +12,7 @@ from spikewright.hardware import HardwareShape, Region, Register, bits_for, memo
 
 from .event import SettingSignature, bind, event_layout
 from .load import LoadSignature
-from .memory import make_memory
+from .memory import BankedMemory, make_memory
 from .queue import Queue
 
 __all__ = ["Emitter", "Source", "Walker", "record_layout"]
@@ -139,7 +139,7 @@ class Walker(wiring.Component):
 
 
 class Emitter(wiring.Component):
-    """Sends one event for each set bit of a record's mask, lowest first, then the token if it is last.
+    """Sends an event for each set bit of a record's mask, lowest first, then the token of the last.
 
     One event a clock as long as the sink is ready; two clocks from record to event.
 
@@ -210,9 +210,9 @@ class Source(wiring.Component):
           +----------------------- room in the queue -----------------+
 
     With `frame` the memory holds pixels (two banks) and every non-zero digit of a pixel's
-    non-adjacent form is an event ``±2**n``; else it holds spikes, a bit a lane. It looks at one word
-    a clock and sends up to one event a clock; words without events cost nothing behind the filter.
-    A stalled sink holds everything, nothing is lost.
+    non-adjacent form is an event ``±2**n``; else it holds spikes, a bit a lane. It looks at one
+    word a clock and sends up to one event a clock; words without events cost nothing behind the
+    filter. A stalled sink holds everything, nothing is lost.
 
     Members
     -------
@@ -261,7 +261,7 @@ class Source(wiring.Component):
         m.submodules.emitter = emitter = Emitter(shape, digits, exponents=self._frame)
         connect(m, queue.o, emitter.i)
         connect(m, emitter.o, wiring.flipped(self.o))
-        m.submodules.memory = memory = make_memory(self._width, self._depth)
+        m.submodules.memory = memory = BankedMemory(self._width, self._depth)
         entry = data.StructLayout(shape.axis_fields)
         m.d.comb += [
             walker.setting.valid.eq(self.setting.valid),
@@ -277,14 +277,8 @@ class Source(wiring.Component):
         read, arrived, added = Signal(), Signal(), Signal()
         m.d.comb += read.eq(walker.valid & (queue.level <= self.DEPTH - 4))
         m.d.comb += walker.advance.eq(read)
-        port, writer = memory.read_port(), memory.write_port()
-        m.d.comb += [
-            port.en.eq(read),
-            port.addr.eq(walker.address),
-            writer.en.eq(self.write.enable),
-            writer.addr.eq(self.write.address),
-            writer.data.eq(self.write.data),
-        ]
+        m.d.comb += [memory.read.eq(read), memory.address.eq(walker.address)]
+        connect(m, wiring.flipped(self.write), memory.write)
         entries = []
         for name, address in (("axis_y", walker.axis_y), ("axis_x", walker.axis_x)):
             table = make_memory(sum(shape.axis_fields.values()), shape.axis_words, self._axis)
@@ -300,7 +294,7 @@ class Source(wiring.Component):
             entries.append(table_port.data)
 
         # A block RAM delivers late in its clock: register first, add afterwards.
-        word, y, x = Signal(self._width), Signal(entry), Signal(entry)
+        word, y, x = memory.data, Signal(entry), Signal(entry)
         channels = [Signal(shape.weight_address_bits, name=f"channel_{i}") for i in range(2)]
         lasts = [Signal(name=f"last_{i}") for i in range(2)]
         valid = Signal()
@@ -311,7 +305,6 @@ class Source(wiring.Component):
             valid.eq(arrived),
             channels[1].eq(channels[0]),
             lasts[1].eq(lasts[0]),
-            word.eq(port.data),
             y.eq(entries[0]),
             x.eq(entries[1]),
         ]

@@ -145,7 +145,23 @@ def _graph(module: torch.nn.Module) -> torch.fx.GraphModule:
         ) from None
     traced = torch.fx.GraphModule(module, graph)
     traced.graph.eliminate_dead_code()
+    _check_modules(traced)
     return traced
+
+
+def _check_modules(module: torch.fx.GraphModule) -> None:
+    """Refuse unsupported modules first of all, so that they are named whatever precedes them."""
+    for node in module.graph.nodes:
+        if node.op != "call_module":
+            continue
+        kind = _kind(module.get_submodule(node.target))
+        if kind not in _MODULES:
+            site = _Site(node.target, kind.__name__)
+            raise site.refusal("is not supported", _ADVICE.get(kind.__name__, _SUPPORTED))
+
+
+def _kind(module: torch.nn.Module) -> type[torch.nn.Module]:
+    return parametrize.type_before_parametrizations(module)
 
 
 def _first_line(error: BaseException) -> str:
@@ -262,8 +278,9 @@ def _placeholder(node: torch.fx.Node, inputs: list[_Value], default: Sequence[An
 def _output(value: Any) -> _Value:
     if isinstance(value, _Value):
         return value
+    kind = type(value).__name__.removeprefix("immutable_")  # as the graph holds lists and dicts
     raise SpikewrightError(
-        f"forward: returns something of type {type(value).__name__} and not one tensor made from "
+        f"forward: returns something of type {kind} and not one tensor made from "
         "the input; return the outputs of the last layer alone"
     )
 
@@ -327,16 +344,14 @@ def _call_module(
     path: str, root: torch.nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> _Value:
     module = root.get_submodule(path)
-    kind = parametrize.type_before_parametrizations(module)
+    kind = _kind(module)
     site = _Site(path, kind.__name__)
-    handler = _MODULES.get(kind)
-    if handler is None:
-        raise site.refusal("is not supported", _ADVICE.get(kind.__name__, _SUPPORTED))
     values = _values((args, kwargs))
     if len(values) != 1:
         raise site.refusal(f"takes {len(values)} tensors made from the input", _ONE_CHAIN)
     _check_input(site, values[0])
-    return handler(replace(site, out=_run(site, module, args, kwargs)), values[0], module)
+    site = replace(site, out=_run(site, module, args, kwargs))
+    return _MODULES[kind](site, values[0], module)
 
 
 def _call(site: _Site, node: torch.fx.Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

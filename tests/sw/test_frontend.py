@@ -636,6 +636,18 @@ def test_function_is_refused(function: Callable[..., Any], message: str) -> None
     assert refusal(functional_module(function), 2, 6, 6) == message
 
 
+def test_an_unsupported_module_is_named_whatever_precedes_it() -> None:
+    module = Forward(
+        lambda m, x: m.fc(m.inner(x.squeeze(1))[0][:, -1]),
+        inner=nn.GRU(6, 5, batch_first=True),
+        fc=nn.Linear(5, 2),
+    )
+    assert refusal(module, 1, 6, 6) == (
+        "inner (GRU): is not supported; recurrent layers have no counterpart; use a feed-forward "
+        "network"
+    )
+
+
 def test_a_second_input_is_refused() -> None:
     class Two(nn.Module):
         def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

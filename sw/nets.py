@@ -113,7 +113,7 @@ def build(metadata: Mapping[str, Any]) -> nn.Module:
             f"network file: schema version {metadata['schema']} is newer than {SCHEMA}, which this "
             "release reads; upgrade spikewright"
         )
-    name = metadata.get("net")
+    name = str(metadata.get("net"))
     if name not in NETS:
         raise SpikewrightError(f"net {name}: is not known; choose one of {', '.join(NETS)}")
     kwargs = dict(metadata.get("kwargs", {}))

@@ -25,9 +25,9 @@ THRESHOLD_ERROR = 2.0**-10
 """Largest relative error of an integer threshold."""
 
 _LARGEST_THRESHOLD = 2**14
-"""Scales are kept above threshold / this / largest event, so that a channel of vanished weights does
-not widen every membrane. An event is then off by at most 2^-15 of the threshold it works towards; at
-8 bits, a weight of a hundredth of the threshold is off by more."""
+"""Scales are kept above threshold / this / largest event, so that a channel of vanished weights
+does not widen every membrane. An event is then off by at most 2^-15 of the threshold it works
+towards; at 8 bits, a weight of a hundredth of the threshold is off by more."""
 
 _LARGEST_SHIFT = 15
 

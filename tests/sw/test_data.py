@@ -68,14 +68,18 @@ def test_cifar_records_come_back_in_the_order_of_the_batches(tmp_path, below):
 
 
 def test_unknown_names_are_refused(tmp_path):
-    with pytest.raises(SpikewrightError, match="^data imagenet: is not known; choose one of mnist"):
+    with pytest.raises(
+        SpikewrightError, match=r"^data imagenet: is not known; choose one of mnist"
+    ):
         data.load("imagenet", tmp_path, "test")
-    with pytest.raises(SpikewrightError, match="^data mnist: has no split dev; choose one of train"):
+    with pytest.raises(
+        SpikewrightError, match=r"^data mnist: has no split dev; choose one of train"
+    ):
         data.load("mnist", tmp_path, "dev")
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SpikewrightError, match="holds no t10k-images-idx3-ubyte of mnist"):
+    with pytest.raises(SpikewrightError, match=r"holds no t10k-images-idx3-ubyte of mnist"):
         data.load("mnist", tmp_path, "test")
 
 
@@ -89,20 +93,20 @@ def test_a_truncated_gzip_file_is_refused(folder):
 @pytest.mark.parametrize("length", [14, 7, 4])
 def test_a_truncated_idx_file_is_refused(folder, length):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(LABELS)[:length])
-    with pytest.raises(SpikewrightError, match=f"holds {length} bytes, its header promises"):
+    with pytest.raises(SpikewrightError, match=rf"holds {length} bytes, its header promises"):
         data.load("mnist", folder, "test")
 
 
 @pytest.mark.parametrize(("content", "begins"), [(b"", "nothing"), (idx(IMAGES), "00000803")])
 def test_a_wrong_magic_number_is_refused(folder, content, begins):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(content)
-    with pytest.raises(SpikewrightError, match=f"begins with {begins}, not 00000801"):
+    with pytest.raises(SpikewrightError, match=rf"begins with {begins}, not 00000801"):
         data.load("mnist", folder, "test")
 
 
 def test_files_that_do_not_belong_together_are_refused(folder):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(LABELS[:5]))
-    with pytest.raises(SpikewrightError, match="7 images but 5 labels"):
+    with pytest.raises(SpikewrightError, match=r"7 images but 5 labels"):
         data.load("mnist", folder, "test")
 
 
@@ -122,7 +126,7 @@ def test_images_of_another_size_are_refused(folder):
 @pytest.mark.parametrize("content", [b"", bytes(3072)])
 def test_a_truncated_cifar_batch_is_refused(tmp_path, content):
     (tmp_path / "test_batch.bin").write_bytes(content)
-    with pytest.raises(SpikewrightError, match="not a multiple of 3073"):
+    with pytest.raises(SpikewrightError, match=r"not a multiple of 3073"):
         data.load("cifar10", tmp_path, "test")
 
 
@@ -159,7 +163,7 @@ def test_downloads_are_kept(monkeypatch, tmp_path):
 def test_a_download_with_another_checksum_is_refused_and_not_kept(monkeypatch, tmp_path):
     server = serve(monkeypatch, tmp_path, "mnist", {"t10k-labels-idx1-ubyte.gz": b"right"})
     (server / "t10k-labels-idx1-ubyte.gz").write_bytes(b"wrong")
-    with pytest.raises(SpikewrightError, match="has md5 .*, expected .*; try again later"):
+    with pytest.raises(SpikewrightError, match=r"has md5 .*, expected .*; try again later"):
         data.load("mnist", None, "test")
     assert not list((tmp_path / "cache" / "spikewright" / "mnist").iterdir())
 
@@ -167,7 +171,7 @@ def test_a_download_with_another_checksum_is_refused_and_not_kept(monkeypatch, t
 def test_a_download_that_fails_says_so(monkeypatch, tmp_path):
     server = serve(monkeypatch, tmp_path, "mnist", {"t10k-labels-idx1-ubyte.gz": b""})
     (server / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(SpikewrightError, match="cannot be downloaded .*; name a directory"):
+    with pytest.raises(SpikewrightError, match=r"cannot be downloaded .*; name a directory"):
         data.load("mnist", None, "test")
 
 
@@ -215,7 +219,7 @@ def test_other_npz_files_are_refused(tmp_path, arrays, message):
         data.load_npz(tmp_path / "a.npz")
 
 
-# ---------------------------------------------------------------------------------------- real files
+# --------------------------------------------------------------------------------------- real files
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])

@@ -1,0 +1,77 @@
+"""Networks to train and their files."""
+
+import json
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from spikewright.errors import SpikewrightError
+from spikewright.network import SCHEMA
+from spikewright.sw import nets
+from spikewright.sw.activations import QCFS
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("width", [1.0, 0.5, 0.01])
+@pytest.mark.parametrize("name", list(nets.NETS))
+def test_nets_take_their_images_and_give_the_classes(name, width, norm, shape):
+    module = nets.NETS[name](shape, 7, width=width, norm=norm).eval()
+    assert module(torch.rand(2, *shape)).shape == (2, 7)
+
+
+def test_lenet5_has_the_layers_of_the_paper():
+    sizes = [tuple(p.shape) for p in nets.lenet5().parameters() if p.ndim > 1]
+    assert sizes == [(6, 1, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120), (10, 84)]
+    wide = [p.shape[0] for p in nets.lenet5(width=1.5).parameters() if p.ndim > 1]
+    assert wide == [9, 24, 180, 126, 10]
+
+
+def test_activations_are_as_asked():
+    levels = [m.levels for m in nets.lenet5(levels=3).modules() if isinstance(m, QCFS)]
+    assert levels == [3] * 4
+    kinds = [type(m) for m in nets.mlp(activation="relu").modules()]
+    assert torch.nn.ReLU in kinds
+    assert QCFS not in kinds
+
+
+def test_what_is_not_known_is_refused():
+    with pytest.raises(
+        SpikewrightError, match=r"^activation gelu: is not known; choose one of qcfs"
+    ):
+        nets.mlp(activation="gelu")
+    with pytest.raises(SpikewrightError, match=r"^lenet5: takes 28x28 or 32x32 images, not 30x30"):
+        nets.lenet5((1, 30, 30))
+    with pytest.raises(SpikewrightError, match=r"^width 0: must be positive"):
+        nets.mlp(width=0)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"net": "mlp"}, "has no schema version"),
+        ({"schema": SCHEMA + 1, "net": "mlp"}, f"version {SCHEMA + 1} is newer than {SCHEMA}"),
+        ({"schema": SCHEMA, "net": "vgg"}, "^net vgg: is not known; choose one of lenet5, mlp"),
+        ({"schema": SCHEMA, "net": "mlp", "kwargs": {"depth": 3}}, "^net mlp: .*depth"),
+    ],
+)
+def test_other_metadata_are_refused(metadata, message):
+    with pytest.raises(SpikewrightError, match=message):
+        nets.build(metadata)
+
+
+def test_what_is_saved_can_be_built_again(tmp_path):
+    path = tmp_path / "net.safetensors"
+    kwargs = {"shape": [3, 32, 32], "classes": 5, "levels": 4, "width": 0.5, "norm": True}
+    metadata = {"schema": SCHEMA, "net": "lenet5", "kwargs": kwargs, "training": {"seed": 3}}
+    module = nets.build(metadata)
+    nets.save(module, metadata, path)
+    with safetensors.safe_open(path, "pt") as file:
+        stored = json.loads(file.metadata()["spikewright"])
+    assert stored == metadata
+    again = nets.build(stored)
+    again.load_state_dict(safetensors.torch.load_file(path))
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again.eval()(x), module.eval()(x))

@@ -1,0 +1,220 @@
+"""Training on a small data set of ten patterns in noise, from idx files."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from spikewright.errors import SpikewrightError
+from spikewright.sw import nets, train
+from spikewright.sw.train import Settings
+
+torch.set_num_threads(1)
+QUICK = Settings(net="mlp", width=0.25, epochs=3, batch=32, levels=4, steps=4, validation=100)
+PATTERNS = np.kron(np.random.default_rng(9).integers(160, size=(10, 4, 4)), np.ones((7, 7)))
+
+
+def write_split(folder, split, number, seed):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(10, size=number, dtype=np.uint8)
+    x = (PATTERNS[y] + rng.integers(0, 96, size=(number, 28, 28))).astype(np.uint8)
+    for kind, array in (("images-idx3", x), ("labels-idx1", y)):
+        header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+        (folder / f"{split}-{kind}-ubyte").write_bytes(header + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("patterns")
+    write_split(folder, "train", 600, seed=1)
+    write_split(folder, "t10k", 200, seed=2)
+    return folder
+
+
+def weights(path):
+    return safetensors.torch.load_file(path)
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("method", ["qcfs", "relu"])
+@pytest.mark.parametrize("net", ["mlp", "lenet5"])
+def test_patterns_are_learned_and_recorded(folder, tmp_path, method, net):
+    settings = Settings(method, net, epochs=8, batch=16, lr=0.05, steps=16, validation=100, seed=1)
+    path = tmp_path / "net.safetensors"
+    record = train.train(path, settings, data_dir=folder)
+    assert record["accuracy"]["ann_test"] > 0.95
+    assert record["accuracy"]["snn_test"] > 0.9
+    assert record["accuracy"]["snn_validation"] == max(record["scores"])
+    assert record["scores"].index(max(record["scores"])) + 1 == record["epoch"]
+    assert list(tmp_path.iterdir()) == [path]
+
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = json.loads(file.metadata()["spikewright"])
+    assert metadata["training"] == record
+    assert str(tmp_path) not in json.dumps(metadata)
+    module = nets.build(metadata)
+    module.load_state_dict(weights(path))
+    from spikewright.sw.data import load
+
+    x, y = load("fashion-mnist", folder, "test")
+    got = module.eval()(torch.tensor(x) / 255).argmax(1).numpy()
+    assert (got == y).mean() == record["accuracy"]["ann_test"]
+
+
+def test_a_seed_decides_everything(folder, tmp_path):
+    state = torch.random.get_rng_state()
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        torch.rand(7)  # the caller's own random numbers have no influence
+        settings = Settings(**{**vars(QUICK), "seed": seed, "flip": True, "shift": 1})
+        train.train(tmp_path / name, settings, data_dir=folder)
+    torch.random.set_rng_state(state)
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(folder, tmp_path):
+    settings = Settings(**{**vars(QUICK), "flip": True, "shift": 2})
+    train.train(tmp_path / "whole", settings, data_dir=folder)
+
+    def interrupt(progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(tmp_path / "halted", settings, data_dir=folder, progress=interrupt)
+    assert [path.name for path in tmp_path.glob("halted*")] == ["halted.checkpoint"]
+    epochs = set()
+    train.train(
+        tmp_path / "halted", settings, data_dir=folder, progress=lambda p: epochs.add(p.epoch)
+    )
+    assert epochs == {3}
+    assert (tmp_path / "halted").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not (tmp_path / "halted.checkpoint").exists()
+
+
+@pytest.fixture
+def halted(folder, tmp_path):
+    """An output whose training stopped after two epochs."""
+
+    def interrupt(progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(tmp_path / "net", QUICK, data_dir=folder, progress=interrupt)
+    return tmp_path / "net"
+
+
+def test_a_checkpoint_of_other_settings_is_refused(folder, halted):
+    other = Settings(**{**vars(QUICK), "lr": 0.01})
+    with pytest.raises(SpikewrightError, match=r"net.checkpoint: belongs to a training with other"):
+        train.train(halted, other, data_dir=folder)
+
+
+@pytest.mark.parametrize("content", ["", "half", "text", "pickle"])
+def test_a_damaged_checkpoint_is_refused(folder, halted, content):
+    path = halted.with_suffix(".checkpoint")
+    whole = path.read_bytes()
+    if content == "pickle":  # arbitrary objects are never loaded
+        torch.save({"settings": Settings()}, path)
+    else:
+        path.write_bytes({"": b"", "half": whole[: len(whole) // 2], "text": b"hello"}[content])
+    with pytest.raises(SpikewrightError, match=r"net.checkpoint: is not a checkpoint of this"):
+        train.train(halted, QUICK, data_dir=folder)
+    assert not halted.exists()
+
+
+def test_the_test_images_have_no_say_in_the_weights(folder, tmp_path):
+    train.train(tmp_path / "a", QUICK, data_dir=folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in folder.glob("train-*"):
+        (other / path.name).write_bytes(path.read_bytes())
+    write_split(other, "t10k", 50, seed=3)
+    train.train(tmp_path / "b", QUICK, data_dir=other)
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_progress_counts_up_to_the_end(folder, tmp_path):
+    seen = []
+    train.train(tmp_path / "net", QUICK, data_dir=folder, progress=seen.append)
+    done = [p.done for p in seen]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(1)
+    assert seen[-1].seconds_left == pytest.approx(0, abs=1e-9)
+    assert all(p.seconds_left >= 0 for p in seen)
+    assert [p.epoch for p in seen] == [e for e in (1, 2, 3) for _ in range(16)]
+    assert seen[0].score is None
+    assert 0 <= seen[-1].score <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "hpc"}, "^method hpc: is not known; choose one of qcfs, relu"),
+        ({"net": "vgg"}, "^net vgg: is not known; choose one of lenet5, mlp"),
+        ({"data": "imagenet"}, "^data imagenet: is not known"),
+        ({"epochs": 0}, "^epochs 0: must be at least 1"),
+        ({"steps": 0}, "^steps 0: must be at least 1"),
+        ({"seed": -1}, "^seed -1: must not be negative"),
+        ({"lr": 0.0}, "^lr 0.0: must be positive"),
+        ({"lr": float("nan")}, "^lr nan: must be positive"),
+        ({"bits": 1}, "^bits 1: choose 2 to 8"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(SpikewrightError, match=message):
+        Settings(**settings)
+
+
+def test_a_folder_that_is_not_there_is_said_before_any_work(tmp_path):
+    with pytest.raises(SpikewrightError, match=r"the folder .* does not exist; create it first"):
+        train.train(tmp_path / "none" / "net", QUICK, data_dir=tmp_path)
+
+
+def test_a_validation_split_of_everything_is_refused(folder, tmp_path):
+    settings = Settings(**{**vars(QUICK), "validation": 600})
+    with pytest.raises(SpikewrightError, match=r"validation 600: leaves nothing of 600"):
+        train.train(tmp_path / "net", settings, data_dir=folder)
+
+
+def test_a_loss_that_explodes_is_said(folder, tmp_path):
+    settings = Settings(**{**vars(QUICK), "method": "relu", "lr": 1e20})
+    with pytest.raises(SpikewrightError, match=r"the loss became (nan|inf) in epoch 1; lower lr"):
+        train.train(tmp_path / "net", settings, data_dir=folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_repeats_the_settings():
+    command = Settings(lr=0.05, flip=True).command
+    assert command.startswith("spikewright train --method qcfs --net lenet5 --data fashion-mnist ")
+    assert " --lr 0.05 " in command
+    assert " --flip " in command
+    assert "--norm" not in command
+    assert "--weight-decay 0.0001" in command
+
+
+def test_images_are_moved_and_mirrored_and_nothing_else():
+    image = torch.arange(1, 13, dtype=torch.uint8).reshape(1, 1, 3, 4)
+    many = image.expand(400, 1, 3, 4)
+    allowed = {}
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))[0, 0]
+    for mirrored in (False, True):
+        source = padded.flip(1) if mirrored else padded
+        for dy in range(3):
+            for dx in range(3):
+                key = tuple(source[dy : dy + 3, dx : dx + 4].flatten().tolist())
+                allowed[key] = (mirrored, dy, dx)
+    generator = torch.Generator().manual_seed(0)
+    got = train._augmented(many, Settings(flip=True, shift=1), generator)
+    seen = {tuple(x.flatten().tolist()) for x in got}
+    assert seen == set(allowed)
+    same = train._augmented(many, Settings(), generator)
+    assert torch.equal(same, many)

@@ -139,8 +139,8 @@ def compile(
     channelwise: bool = False,
     per_layer: bool = False,
     board: str = BOARD,
-    cores: int = 1,
-    lanes: int = 16,
+    cores: int | None = None,
+    lanes: int | None = None,
     out: str | os.PathLike[str] = "out",
     input_spec: InputSpec | None = None,
     data: Data | None = None,
@@ -155,7 +155,8 @@ def compile(
     - `calib`: images that set the thresholds of plain ReLU layers, at the `percentile` of their
       activations, of the layer or `channelwise`. Without them seeded noise, and a warning.
     - `per_layer`: one weight scale a layer instead of one an output channel.
-    - `board`, `cores`, `lanes`: the hardware; a network that does not fit is refused.
+    - `board`, `cores`, `lanes`: the hardware, as many as suit the board where not given; a network
+      that does not fit is refused.
     - `input_spec`: how pixels become inputs; 8 bits, pixel / 255 where none is given.
     - `data`: sample frames for ``expected.npz``; without them seeded random ones.
     - `command`: what the report names as the origin of its figures.
@@ -192,7 +193,11 @@ def compile(
             )
     progress("quantising", None)
     integer = quantise(network, steps=steps, weight_bits=bits, per_channel=not per_layer)
-    mapping = map_network(integer, cores=cores, lanes=lanes)
+    mapping = map_network(
+        integer,
+        cores=chosen.cores if cores is None else cores,
+        lanes=chosen.lanes if lanes is None else lanes,
+    )
     chosen.check(mapping.shape)
 
     about = provenance(command or "spikewright.compile(...)") | {
@@ -282,14 +287,14 @@ def verify(
     ``verilator`` or ``pysim``. The result goes into ``verify.json`` and is returned; its field
     ``equal`` says whether all was, ``mismatch`` where it first was not.
     """
-    from .sim.verify import verify as run
-
     if images < 1:
         raise SpikewrightError(f"verify: {images} images; at least 1 is needed")
     if trace_images < 0:
         raise SpikewrightError(f"verify: {trace_images} traced images; 0 or more are possible")
     checked = _build(build)
     frames = _frames_to_verify(checked, images, data, seed)
+    from .sim.verify import verify as run
+
     started = time.monotonic()
     outcome = run(
         checked,
@@ -409,19 +414,29 @@ def synth(
     build: Build | str | os.PathLike[str],
     *,
     clock: float | None = None,
+    seed: int = 1,
     command: str | None = None,
     progress: Report = silent,
 ) -> dict[str, Any]:
     """Synthesise, place and route for the build's board; resources and Fmax go into ``synth.json``.
 
-    `clock` is the wanted clock in MHz, the board's own where None.
+    `clock` is the wanted clock in MHz, the board's own where None; `seed` is nextpnr's. A design
+    that does not fit or misses its clock raises SpikewrightError and leaves no bitstream.
     """
     from . import boards
     from .boards.synth import synthesise
 
     checked = _build(build)
     board = boards.get(checked.about.get("board", BOARD))
-    outcome = synthesise(checked, board, clock=clock, progress=progress)
+    outcome = synthesise(
+        board,
+        checked.mapping.shape,
+        {name: image.words for name, image in checked.images.items()},
+        checked.directory,
+        clock_hz=None if clock is None else clock * 1e6,
+        seed=seed,
+        progress=progress,
+    )
     result = {
         **outcome.to_json(),
         "about": provenance(command or "spikewright.synth(...)"),
@@ -466,7 +481,7 @@ def train(
     from .sw import train as training
 
     def show(state: training.Progress) -> None:
-        score = "" if state.score is None else f", float SNN {state.score:.1%}"
+        score = "" if state.score is None else f", integer SNN {state.score:.1%}"
         progress(f"epoch {state.epoch} of {state.epochs}{score}", state.done)
 
     return training.train(output, training.Settings(**settings), data_dir=data_dir, progress=show)

@@ -93,14 +93,14 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns of text; all but the first are aligned to the right."""
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
+    """Columns of text; all but the first `left` are aligned to the right."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:
         texts = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
+            cell.ljust(width) if i < left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(texts).rstrip())
@@ -199,7 +199,7 @@ def _print_boards(result: Result) -> None:
         (board["name"], board["device"], f"{board['clock_mhz']:g} MHz", board["title"])
         for board in result["boards"]
     ]
-    print(_table(("board", "device", "clock", "what it is"), rows))
+    print(_table(("board", "device", "clock", "what it is"), rows, left=4))
 
 
 def _print_train(record: Result) -> None:
@@ -231,7 +231,7 @@ def _train(args: argparse.Namespace, progress: Progress) -> Result:
 
     names = (
         *("method", "net", "data", "epochs", "batch", "lr", "weight_decay", "levels", "steps"),
-        *("width", "norm", "flip", "shift", "validation", "seed"),
+        *("bits", "width", "norm", "flip", "shift", "validation", "seed"),
     )
     settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     record = api.train(args.output, data_dir=args.data_dir, progress=progress, **settings)
@@ -307,7 +307,9 @@ def _eval(args: argparse.Namespace, progress: Progress) -> Result:
 def _synth(args: argparse.Namespace, progress: Progress) -> Result:
     from . import api
 
-    return api.synth(args.build, clock=args.clock, command=args.command_line, progress=progress)
+    return api.synth(
+        args.build, clock=args.clock, seed=args.seed, command=args.command_line, progress=progress
+    )
 
 
 def _report(args: argparse.Namespace, progress: Progress) -> Result:
@@ -458,6 +460,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _build_argument(synth)
     synth.add_argument("--clock", type=_real(0), metavar="MHZ", help="clock to reach (the board's)")
+    synth.add_argument("--seed", type=_whole(0), default=1, help="of place and route (1)")
 
     report = command("report", "write the HTML page and its JSON again", "spikewright report out")
     _build_argument(report)
@@ -518,8 +521,8 @@ def _compile_options(parser: argparse.ArgumentParser) -> None:
     )
     hardware = parser.add_argument_group("hardware")
     hardware.add_argument("--board", default="ulx3s-85f", help="see spikewright boards (ulx3s-85f)")
-    hardware.add_argument("--cores", type=_whole(1, 16), default=1, help="cores (1)")
-    hardware.add_argument("--lanes", type=_whole(1, 64), default=16, help="lanes of a core (16)")
+    hardware.add_argument("--cores", type=_whole(1, 16), help="cores (the board's)")
+    hardware.add_argument("--lanes", type=_whole(1, 64), help="lanes of a core (the board's)")
     _output(hardware, "out")  # type: ignore[arg-type]
 
 
@@ -528,12 +531,13 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--net", help="lenet5 or mlp (lenet5)")
     parser.add_argument("--data", help="data set (fashion-mnist)")
     _data_directory(parser)
-    parser.add_argument("--epochs", type=_whole(1), help="(30)")
+    parser.add_argument("--epochs", type=_whole(1), help="(40)")
     parser.add_argument("--batch", type=_whole(1), help="images a batch (128)")
     parser.add_argument("--lr", type=_real(0), help="first learning rate (0.1)")
-    parser.add_argument("--weight-decay", type=float, help="(0.0005)")
+    parser.add_argument("--weight-decay", type=float, help="(0.0001)")
     parser.add_argument("--levels", type=_whole(1), help="L of QCFS (8)")
     parser.add_argument("-T", "--steps", type=_whole(1), help="T that epochs are judged at (8)")
+    parser.add_argument("--bits", type=_whole(2), help="weight bits that epochs are judged at (8)")
     parser.add_argument("--width", type=_real(0), help="multiplies the hidden layers (1)")
     parser.add_argument("--norm", action="store_true", default=None, help="batch norms")
     parser.add_argument("--flip", action="store_true", default=None, help="mirror images")
@@ -553,6 +557,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run, show = _COMMANDS[args.command]
     try:
         with Progress() as progress, warnings.catch_warnings():
+            warnings.simplefilter("default")
             warnings.showwarning = lambda message, *_: _complain(progress, message)
             result = run(args, progress)
             progress.clear()

@@ -1,0 +1,419 @@
+"""The command line: what it accepts and prints, and that whatever is wrong costs one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikewright.cli import main
+from spikewright.progress import Progress
+
+NETS = """
+import torch
+from torch import nn
+
+
+def seeded(*layers):
+    torch.manual_seed(0)
+    return nn.Sequential(*layers)
+
+
+def good():
+    return seeded(
+        nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12, 4)
+    )
+
+
+def lstm():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flatten = nn.Flatten()
+            self.cell = nn.LSTM(100, 4)
+
+        def forward(self, x):
+            return self.cell(self.flatten(x))[0]
+
+    return Net()
+
+
+def gelu():
+    return seeded(nn.Flatten(), nn.Linear(100, 8), nn.GELU(), nn.Linear(8, 4))
+
+
+def nan():
+    net = seeded(nn.Flatten(), nn.Linear(100, 8), nn.ReLU(), nn.Linear(8, 4))
+    net[1].weight.data[2, 3] = float("nan")
+    return net
+
+
+def padded():
+    return seeded(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AvgPool2d(2, padding=1), nn.Flatten(), nn.Linear(75, 4)
+    )
+
+
+def huge():
+    return seeded(nn.Flatten(), nn.Linear(100, 8192), nn.ReLU(), nn.Linear(8192, 64), nn.ReLU(),
+                  nn.Linear(64, 4))
+"""
+SHAPE = ["--input-shape", "1,10,10"]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """An empty folder with the user's networks, and the current one."""
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A build directory of the good network; tests copy it before they change it."""
+    folder = tmp_path_factory.mktemp("built")
+    (folder / "nets.py").write_text(NETS)
+    x = np.random.default_rng(0).integers(256, size=(20, 1, 10, 10), dtype=np.uint8)
+    np.savez(folder / "data.npz", x=x, y=np.arange(20) % 4)
+    words = ["compile", f"{folder}/nets.py:good", *SHAPE, "-T", "3", "--lanes", "4"]
+    words += ["--calib", f"{folder}/data.npz", "--data", f"{folder}/data.npz"]
+    assert main([*words, "-o", str(folder / "out")]) == 0
+    return folder
+
+
+@pytest.fixture
+def out(built, tmp_path):
+    """A fresh copy of the build directory."""
+    copy = tmp_path / "out"
+    copy.mkdir()
+    for file in (built / "out").iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    return copy
+
+
+def run(words, capsys):
+    """Exit status, standard output, and standard error without warnings of a command."""
+    try:
+        status = main(words)
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if ": warning: " not in line]
+    return status, captured.out, errors
+
+
+def refused(words, capsys, *fragments, status=1):
+    """Run a command that must fail with one line holding all `fragments`."""
+    before = sorted(Path.cwd().iterdir())
+    got, output, errors = run(words, capsys)
+    assert got == status
+    assert output == ""
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("spikewright: error: ")
+    for fragment in fragments:
+        assert fragment in errors[0]
+    ours = [path for path in sorted(Path.cwd().iterdir()) if path.name != "__pycache__"]
+    assert ours == before
+
+
+# ----------------------------------------------------------------------------------- wrong networks
+
+
+@pytest.mark.parametrize(
+    ("net", "fragments"),
+    [
+        ("lstm", ("cell (LSTM)", "feed-forward")),
+        ("gelu", ("2 (GELU)", "use ReLU or QCFS")),
+        ("nan", ("1 (Linear)", "NaN", "(2, 3)")),
+        ("padded", ("2 (AvgPool2d)", "pad")),
+        ("huge", ("ulx3s-85f", "block RAMs", "too many")),
+        ("nothing", ("nets.py:nothing", "nets.py has no 'nothing'")),
+    ],
+)
+def test_wrong_network(net, fragments, work, capsys):
+    refused(["compile", f"nets.py:{net}", *SHAPE, "-o", "out"], capsys, *fragments)
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["-T", "0"], ("argument -T/--steps", "0 is out of range", "at least 1")),
+        (["-T", "two"], ("'two' is not a whole number",)),
+        (["--bits", "9"], ("argument --bits", "9 is out of range", "2 to 8")),
+        (["--bits", "1"], ("1 is out of range",)),
+        (["--input-shape", "28,28"], ("'28,28' is not channels,height,width", "1,28,28")),
+        (["--input-shape", "1,28,0"], ("is not channels,height,width",)),
+        (["--percentile", "101"], ("101 is out of range",)),
+        (["--mean", "a"], ("'a' is not a list of numbers",)),
+        (["--nonsense"], ("unrecognized arguments: --nonsense",)),
+    ],
+)
+def test_wrong_option(words, fragments, work, capsys):
+    words = ["compile", "nets.py:good", *SHAPE, *words]
+    refused(words, capsys, *fragments, "--help", status=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["--board", "nosuch"], ("board 'nosuch'", "ulx3s-85f")),
+        (["--input-shape", "3,10,10"], ("0 (Conv2d)",)),
+        (["--mean", "0.1,0.2"], ("mean: 2 numbers for 1 channels",)),
+        (["--std", "0"], ("std", "not positive")),
+        (["--calib", "none.npz"], ("none.npz: no such file",)),
+        (["-o", "no/such/folder"], ("no/such/folder", "does not exist")),
+        (["-o", "nets.py"], ("nets.py", "is no folder")),
+    ],
+)
+def test_wrong_value(words, fragments, work, capsys):
+    refused(["compile", "nets.py:good", *SHAPE, *words], capsys, *fragments)
+
+
+def test_shape_is_needed(work, capsys):
+    refused(["compile", "nets.py:good"], capsys, "--input-shape C,H,W")
+
+
+def test_calibration_of_the_wrong_size(work, capsys):
+    np.savez("small.npz", x=np.zeros((2, 1, 9, 10), np.uint8), y=np.zeros(2, np.int64))
+    words = ["compile", "nets.py:good", *SHAPE, "--calib", "small.npz"]
+    refused(words, capsys, "small.npz", "(2, 1, 9, 10)", "(N, 1, 10, 10)")
+
+
+def test_pickles_need_trust(work, capsys):
+    Path("model.pt").write_bytes(b"")
+    refused(["compile", "model.pt", *SHAPE], capsys, "model.pt", "--trust")
+
+
+def test_torch_is_an_extra(work, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    words = ["compile", "nets.py:good", *SHAPE]
+    refused(words, capsys, "torch: is not installed", "pip install 'spikewright[torch]'")
+
+
+def test_foreign_folder_is_left_alone(work, capsys):
+    Path("out").mkdir()
+    Path("out/thesis.txt").write_text("precious")
+    refused(["compile", "nets.py:good", *SHAPE], capsys, "out", "nothing was changed")
+    assert Path("out/thesis.txt").read_text() == "precious"
+
+
+def test_failure_late_leaves_the_old_build(out, work, capsys, monkeypatch):
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*arguments):
+        from spikewright.errors import SpikewrightError
+
+        raise SpikewrightError("disk: full; buy another")
+
+    monkeypatch.setattr("spikewright.api._write_expected", full)
+    refused(["compile", "nets.py:good", *SHAPE], capsys, "disk: full")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+# -------------------------------------------------------------------------- wrong build directories
+
+
+@pytest.mark.parametrize("command", ["verify", "eval", "synth", "report"])
+def test_no_build(command, work, capsys):
+    words = [command, "nowhere", *(["--data", "x.npz"] if command == "eval" else [])]
+    refused(words, capsys, "nowhere/network.json: no such file", "spikewright compile")
+
+
+@pytest.mark.parametrize("command", ["verify", "report"])
+def test_truncated_image(command, out, work, capsys):
+    image = out / "weight_0.mem"
+    image.write_text(image.read_text()[:-40])
+    refused([command, str(out)], capsys, "weight_0.mem", "truncated", "compile again")
+
+
+def test_flipped_bit(out, work, capsys):
+    image = out / "weight_0.mem"
+    text = image.read_text()
+    image.write_text(("1" if text[0] == "0" else "0") + text[1:])
+    refused(["verify", str(out)], capsys, "weight_0.mem", "CRC-32")
+
+
+def test_newer_schema(out, work, capsys):
+    path = out / "network.json"
+    header = json.loads(path.read_text())
+    path.write_text(json.dumps(header | {"schema": header["schema"] + 1}))
+    refused(["verify", str(out)], capsys, "network.json", "schema version", "newer", "upgrade")
+
+
+def test_image_of_the_wrong_size(out, work, capsys):
+    np.savez("frames.npz", x=np.zeros((4, 1, 28, 28), np.uint8), y=np.zeros(4, np.int64))
+    expected = ("frames.npz", "(4, 1, 28, 28)", "(N, 1, 10, 10)")
+    refused(["verify", str(out), "--data", "frames.npz"], capsys, *expected)
+    refused(["eval", str(out), "--data", "frames.npz"], capsys, *expected)
+
+
+def test_too_few_frames(out, work, built, capsys):
+    words = ["verify", str(out), "--data", str(built / "data.npz"), "--images", "21"]
+    refused(words, capsys, "data.npz", "holds 20 images, 21 were asked for")
+
+
+def test_eval_needs_labels(out, work, capsys):
+    np.savez("frames.npz", x=np.zeros((4, 1, 10, 10), np.uint8))
+    refused(["eval", str(out), "--data", "frames.npz"], capsys, "frames.npz", "labels")
+
+
+def test_unknown_data(out, work, capsys):
+    refused(["eval", str(out), "--data", "imagenet"], capsys, "imagenet", "fashion-mnist")
+
+
+def test_missing_compiler(out, work, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(work))
+    monkeypatch.delenv("CXX", raising=False)
+    refused(["verify", str(out), "--images", "1"], capsys, "g++")
+
+
+# -------------------------------------------------------------------------------- what is right
+
+
+def test_compile_writes_everything(out, capsys):
+    names = {path.name for path in out.iterdir()}
+    assert names >= {
+        *("network.json", "float.npz", "top.v", "top.json", "expected.npz"),
+        *("report.html", "report.json", "program.mem", "axis.mem", "weight_0.mem"),
+    }
+    ports = json.loads((out / "top.json").read_text())["ports"]
+    assert {"clk", "rst"} <= ports.keys()
+    assert "module spikewright_top(" in (out / "top.v").read_text()
+    with np.load(out / "expected.npz") as expected:
+        assert expected["x"].shape == (20, 1, 10, 10)
+        assert expected["potentials"].shape == (20, 4)
+        assert np.array_equal(expected["classes"], expected["potentials"].argmax(1))
+
+
+def test_compile_replaces_a_build(out, work, built, capsys):
+    words = ["compile", "nets.py:good", *SHAPE, "-T", "2", "--lanes", "8", "-o", str(out)]
+    status, output, _ = run([*words, "--calib", str(built / "data.npz")], capsys)
+    assert status == 0
+    assert "T=2, 1 x 8 lanes" in output
+    assert json.loads((out / "network.json").read_text())["network"]["steps"] == 2
+    assert [path.name for path in work.iterdir() if path.name.startswith(".")] == []
+
+
+def test_compile_without_calibration_warns(work, capsys):
+    status = main(["compile", "nets.py:good", *SHAPE, "-T", "2"])
+    captured = capsys.readouterr()
+    assert status == 0
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("spikewright: warning: no calibration images")
+    about = json.loads(Path("out/network.json").read_text())["about"]
+    assert "calibration" in about["warnings"][0]
+
+
+def test_json_is_all_that_is_printed(out, capsys):
+    status, output, errors = run(["report", str(out), "--json"], capsys)
+    assert (status, errors) == (0, [])
+    facts = json.loads(output)
+    assert facts == json.loads((out / "report.json").read_text())
+    assert facts["build"]["about"]["command"].startswith("spikewright compile ")
+
+
+def test_eval_from_the_build_alone(out, built, capsys):
+    words = ["eval", str(out), "--data", str(built / "data.npz"), "--json"]
+    status, output, _ = run(words, capsys)
+    assert status == 0
+    result = json.loads(output)
+    assert result == json.loads((out / "eval.json").read_text())
+    assert result["images"] == 20
+    assert result["accuracy"]["float_snn"] == result["float_snn_over_time"][-1]
+    assert len(result["float_snn_over_time"]) == 3
+    with np.load(out / "expected.npz") as expected:
+        right = (expected["classes"] == expected["y"]).mean()
+    assert result["accuracy"]["integer_snn"] == pytest.approx(right)
+    assert json.loads((out / "report.json").read_text())["eval"] == result
+
+
+def test_eval_prints_a_table(out, built, capsys):
+    words = ["eval", str(out), "--data", str(built / "data.npz"), "--images", "8"]
+    status, output, _ = run(words, capsys)
+    assert status == 0
+    assert output.startswith("8 images (data.npz), T=3\n")
+    for stage in ("ANN", "float SNN", "integer SNN"):
+        assert f"\n{stage}" in output
+
+
+@pytest.mark.parametrize("sim", ["pysim", "verilator"])
+def test_verify(sim, out, capsys):
+    words = ["verify", str(out), "--images", "2", "--trace-images", "1", "--sim", sim, "--json"]
+    status, output, _ = run(words, capsys)
+    assert status == 0
+    result = json.loads(output)
+    assert (result["equal"], result["images"], result["traced"]) == (True, 2, 1)
+    assert "sample frames" in result["frames"]
+
+
+def test_boards(capsys):
+    status, output, _ = run(["boards", "--json"], capsys)
+    assert status == 0
+    assert "ulx3s-85f" in [board["name"] for board in json.loads(output)["boards"]]
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "train", "compile", "verify", "eval", "synth", "report", "boards"]
+)
+def test_help_has_an_example(command, capsys):
+    status, output, _ = run([command, "--help"], capsys)
+    assert status == 0
+    assert f"example: spikewright {command}" in output
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from spikewright.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'amaranth', 'cocotb'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+
+
+def test_interrupt():
+    code = (
+        "import spikewright.cli as cli, time\n"
+        "def wait(args, progress):\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        "cli._COMMANDS['boards'] = (wait, print)\n"
+        "raise SystemExit(cli.main(['boards']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == "spikewright: interrupted\n"
+
+
+# ------------------------------------------------------------------------------------- progress bar
+
+
+def test_nothing_is_drawn_on_a_pipe(capsys):
+    with Progress(delay=0) as progress:
+        progress("working", 0.5)
+        time.sleep(0.5)
+    assert capsys.readouterr().err == ""
+
+
+def test_bar_on_a_terminal():
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as terminal, Progress(terminal, delay=0) as progress:
+        progress("working", 0.5)
+        time.sleep(0.5)
+        assert progress.line(65) == "working [############............]  50% 1:05"
+    drawn = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "working [############" in drawn
+    assert drawn.endswith("\r\x1b[2K")

@@ -1,0 +1,230 @@
+"""The package as a whole: what a wheel holds, what imports what, and networks nobody has seen."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import spikewright
+from spikewright.cli import main
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("hw", "sw", "sim", "boards")
+
+
+# ------------------------------------------------------------------------------------------- wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The names in a wheel, built from a copy of the tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
+    wanted = ("spikewright", *FOLDERS)
+    for name in wanted:
+        shutil.copytree(
+            ROOT / name, tree / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tree)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "."]
+    subprocess.run([*command, "--wheel-dir", str(folder)], cwd=tree, check=True)
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+def files_of_the_tree():
+    tops = [(ROOT / "spikewright", "spikewright")]
+    tops += [(ROOT / name, f"spikewright/{name}") for name in FOLDERS]
+    for top, prefix in tops:
+        skipped = FOLDERS if prefix == "spikewright" else ()
+        for path in top.rglob("*"):
+            inside = path.relative_to(top)
+            if path.is_file() and inside.parts[0] not in skipped and "__pycache__" not in str(path):
+                yield f"{prefix}/{inside.as_posix()}"
+
+
+def test_wheel_holds_the_tree(wheel):
+    tree = set(files_of_the_tree())
+    assert {f"spikewright/{name}/__init__.py" for name in FOLDERS} <= tree
+    assert tree <= wheel
+    packaged = {name for name in wheel if ".dist-info/" not in name}
+    assert packaged == tree
+
+
+def test_wheel_holds_the_demo(wheel):
+    for name in ("lenet5.safetensors", "images.npz"):
+        assert f"spikewright/sw/demo/{name}" in wheel
+
+
+# ----------------------------------------------------------------------------------------- imports
+
+
+def test_import_is_light():
+    code = (
+        "import sys, spikewright; spikewright.SpikewrightError\n"
+        "print(sorted({'torch', 'amaranth', 'cocotb', 'numpy'} & sys.modules.keys()))\n"
+        "spikewright.read_build; spikewright.Network\n"
+        "print(sorted({'torch', 'amaranth', 'cocotb'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n[]\n"
+
+
+def test_public_names_exist():
+    for name in spikewright.__all__:
+        assert getattr(spikewright, name) is not None
+    assert set(spikewright.__all__) <= set(dir(spikewright))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = spikewright.nonsense
+
+
+def imports(path, *, everywhere):
+    """Modules that a source file imports; at its top level, or `everywhere` in it."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = parts if parts[0] == "spikewright" else ("spikewright", *parts)
+    return list(imported(path.read_text(), module, everywhere=everywhere))
+
+
+def imported(source, module, *, everywhere):
+    tree = ast.parse(source)
+    for node in ast.walk(tree) if everywhere else top_level(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(module[: -node.level]) if node.level else ""
+            origin = ".".join(part for part in (base, node.module) if part)
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def top_level(tree):
+    """Statements that run on import: no function bodies, nothing for the type checker alone."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        if isinstance(node, ast.If | ast.Try):
+            yield from top_level(node)
+
+
+def offenders(folder, banned, *, everywhere=True, skip=()):
+    found = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if folder == "spikewright" and path.parent.name in FOLDERS:
+            continue
+        if str(path.relative_to(ROOT)) in skip:
+            continue
+        for name in imports(path, everywhere=everywhere):
+            if any(name == b or name.startswith(f"{b}.") for b in banned):
+                found.append(f"{path.relative_to(ROOT)}: {name}")
+    return found
+
+
+CONTRACT = ("network", "hardware", "layout", "image", "protocol", "files", "errors")
+
+
+def test_layers_import_one_way():
+    ours = "spikewright"
+    assert (
+        offenders("hw", [f"{ours}.{name}" for name in ("sw", "sim", "boards", "cli", "api")]) == []
+    )
+    assert offenders("sw", [f"{ours}.{name}" for name in ("hw", "boards", "cli", "api")]) == []
+    assert offenders("sim", [f"{ours}.{name}" for name in ("boards", "cli", "api")]) == []
+    assert offenders("boards", [f"{ours}.{name}" for name in ("sw", "cli", "api")]) == []
+    for name in CONTRACT:
+        path = ROOT / "spikewright" / f"{name}.py"
+        banned = [f"{ours}.{folder}" for folder in (*FOLDERS, "cli", "api")]
+        assert not [i for i in imports(path, everywhere=True) if i.startswith(tuple(banned))], name
+
+
+def test_golden_model_knows_no_hardware_language():
+    for name in ("golden", "compare"):
+        seen = set(imports(ROOT / "sim" / f"{name}.py", everywhere=True))
+        assert not [i for i in seen if i.split(".")[0] in ("amaranth", "torch", "cocotb")], name
+
+
+def test_torch_is_imported_only_by_what_is_about_torch():
+    about_torch = {
+        *("sw/frontend.py", "sw/activations.py", "sw/ann.py", "sw/convert.py", "sw/load.py"),
+        *("sw/merge.py", "sw/nets.py", "sw/train.py", "sim/float.py"),
+    }
+    banned = ["torch", "safetensors", "spikewright.sw.frontend", "spikewright.sim.float"]
+    for folder in ("spikewright", *FOLDERS):
+        assert offenders(folder, banned, everywhere=False, skip=about_torch) == []
+
+
+def test_imports_are_found():
+    source = "if True:\n    from ..sw import convert\ndef f():\n    import torch.nn\n"
+    module = ("spikewright", "hw", "nowhere")
+    found = list(imported(source, module, everywhere=True))
+    assert set(found) == {"torch.nn", "spikewright.sw", "spikewright.sw.convert"}
+    assert "torch.nn" not in list(imported(source, module, everywhere=False))
+
+
+# --------------------------------------------------------------------------------- unseen networks
+
+
+UNSEEN = """
+import torch
+from torch import nn
+
+
+class Unseen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(2, 5, (3, 5), stride=(1, 2), padding=(1, 2), bias=False)
+        self.norm = nn.BatchNorm2d(5)
+        self.second = nn.Conv2d(5, 9, 3)
+        self.pool = nn.AvgPool2d(2)
+        self.head = nn.Linear(36, 7)
+        with torch.no_grad():
+            self.norm.running_mean.uniform_(-0.2, 0.2)
+            self.norm.running_var.uniform_(0.5, 1.5)
+            self.norm.weight.uniform_(0.5, 1.5)
+            self.norm.bias.uniform_(-0.1, 0.3)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.first(x)))
+        x = self.pool(nn.functional.relu(self.second(x)))
+        return self.head(torch.flatten(x, 1))
+
+
+def make():
+    torch.manual_seed(3)
+    return Unseen()
+"""
+
+
+def test_a_network_that_nobody_has_seen(tmp_path, monkeypatch, capsys):
+    """11 x 9 frames: 11 x 5 after the stride, 9 x 3 after the kernel, 4 x 1 after floor pooling."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unseen.py").write_text(UNSEEN)
+    words = ["unseen:make", "--input-shape", "2,11,9", "-T", "5", "--bits", "6", "--lanes", "4"]
+    assert main(["compile", *words, "-o", "out"]) == 0
+    assert "no calibration images" in capsys.readouterr().err
+    build = spikewright.read_build("out")
+    assert [layer.shape for layer in build.network.layers] == [(5, 11, 5), (9, 9, 3), (7, 1, 1)]
+    rates = [layer["spike_rate"] for layer in spikewright.report("out")["layers"][:-1]]
+    assert all(0.02 < rate < 0.98 for rate in rates)
+
+    result = spikewright.verify("out", images=3, trace_images=3, sim="pysim")
+    assert result["equal"], result["mismatch"]
+    assert result["traced"] == 3
+    assert "random" in result["frames"]
+    assert (tmp_path / "out" / "verify.json").exists()
+
+
+def test_compile_takes_a_module(tmp_path):
+    from torch import nn, rand
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 6), nn.ReLU6(), nn.Linear(6, 3))
+    build = spikewright.compile(net, rand(1, 3, 2, 2), steps=2, lanes=4, out=tmp_path / "out")
+    assert build.network.input.shape == (3, 2, 2)
+    assert build.network.steps == 2
+    assert build.float_network is not None

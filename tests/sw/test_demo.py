@@ -1,0 +1,41 @@
+"""The demo network that is installed with the package, as its README describes it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import torch
+
+import spikewright
+from spikewright.sim.golden import Golden
+from spikewright.sw.convert import convert
+from spikewright.sw.data import load_npz
+from spikewright.sw.frontend import trace
+from spikewright.sw.load import load_model
+from spikewright.sw.quantise import quantise
+from spikewright.sw.train import Settings
+
+FOLDER = Path(spikewright.__file__).parent / "sw" / "demo"
+
+
+def test_the_demo_classifies_its_images_as_recorded():
+    x, y = load_npz(FOLDER / "images.npz")
+    assert x.shape == (100, 1, 28, 28)
+    assert np.unique(y).size == 10
+    module = load_model(str(FOLDER / "lenet5.safetensors"))
+    outputs = module.eval()(torch.tensor(x) / 255)
+    assert int((outputs.argmax(1).numpy() == y).sum()) == 90
+    network = quantise(convert(trace(module, torch.zeros(1, 1, 28, 28))), steps=8)
+    assert int((Golden(network).run(x).classes == y).sum()) == 88
+
+
+def test_the_recorded_command_belongs_to_the_recorded_settings():
+    with safetensors.safe_open(FOLDER / "lenet5.safetensors", "pt") as file:
+        record = json.loads(file.metadata()["spikewright"])["training"]
+    assert Settings(**record["settings"]).command == record["command"]
+    readme = Path(__file__).parents[2] / "examples" / "fashion_mnist" / "README.md"
+    text = " ".join(readme.read_text().replace("\\\n", " ").split())
+    assert record["command"] in text
+    assert f"ANN | {record['accuracy']['ann_test']:.2%}".replace("%", " %") in text
+    assert f"{record['accuracy']['snn_test']:.2%}".replace("%", "") in text

@@ -38,7 +38,8 @@ class BankedMemory(wiring.Component):
 
     A memory deeper than a block RAM of its width is several of them and a multiplexer, which would
     stand in the clock in which the slow RAM delivers. Reads: one a clock, `data` two clocks after
-    `address`. A row read while it is written is undefined, as with :func:`make_memory`.
+    `address`. Writes: one a clock, done a clock later than `enable`, behind a register too. A row
+    read while it is written is undefined, as with :func:`make_memory`.
 
     Members
     -------
@@ -62,7 +63,12 @@ class BankedMemory(wiring.Component):
         outputs = []
         chosen = [Signal(max(1, len(self.address) - inner), name=f"bank_{k}") for k in range(2)]
         arrived = Signal()
-        m.d.sync += arrived.eq(self.read)
+        row, value = Signal.like(self.write.address), Signal(self._width)
+        m.d.sync += [
+            arrived.eq(self.read),
+            row.eq(self.write.address),
+            value.eq(self.write.data),
+        ]
         for bank, start in enumerate(range(0, self._depth, self.BANK)):
             rows = min(self.BANK, self._depth - start)
             m.submodules[f"bank_{bank}"] = memory = make_memory(
@@ -71,12 +77,14 @@ class BankedMemory(wiring.Component):
             reader, writer = memory.read_port(), memory.write_port()
             output = Signal(self._width, name=f"output_{bank}")
             outputs.append(output)
+            enable = Signal(name=f"enable_{bank}")
+            m.d.sync += enable.eq(self.write.enable & (self.write.address[inner:] == bank))
             m.d.comb += [
                 reader.en.eq(self.read),
                 reader.addr.eq(self.address),
-                writer.en.eq(self.write.enable & (self.write.address[inner:] == bank)),
-                writer.addr.eq(self.write.address),
-                writer.data.eq(self.write.data),
+                writer.en.eq(enable),
+                writer.addr.eq(row),
+                writer.data.eq(value),
             ]
             with m.If(arrived):
                 m.d.sync += output.eq(reader.data)

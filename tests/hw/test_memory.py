@@ -25,6 +25,7 @@ def test_reads_one_row_a_clock_two_clocks_later(depth):
             ctx.set(dut.write.data, value)
             await ctx.tick()
         ctx.set(dut.write.enable, 0)
+        await ctx.tick()
         for address in reads:
             ctx.set(dut.read, 1)
             ctx.set(dut.address, address)

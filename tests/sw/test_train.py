@@ -69,12 +69,12 @@ def test_patterns_are_learned_and_recorded(folder, tmp_path, method, net):
 
 
 def test_a_seed_decides_everything(folder, tmp_path):
-    state = torch.random.get_rng_state()
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         torch.rand(7)  # the caller's own random numbers have no influence
+        state = torch.random.get_rng_state()
         settings = Settings(**{**vars(QUICK), "seed": seed, "flip": True, "shift": 1})
         train.train(tmp_path / name, settings, data_dir=folder)
-    torch.random.set_rng_state(state)
+        assert torch.equal(state, torch.random.get_rng_state())  # and are left alone
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
@@ -97,6 +97,33 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(folder, tmp_path)
     assert epochs == {3}
     assert (tmp_path / "halted").read_bytes() == (tmp_path / "whole").read_bytes()
     assert not (tmp_path / "halted.checkpoint").exists()
+
+
+def test_every_epoch_has_its_own_order(folder, tmp_path):
+    losses = {1: [], 2: [], 3: []}
+    settings = Settings(**{**vars(QUICK), "lr": 1e-20})
+    train.train(
+        tmp_path / "net",
+        settings,
+        data_dir=folder,
+        progress=lambda p: losses[p.epoch].append(p.loss),
+    )
+    assert losses[1] != losses[2]
+
+
+def test_the_weights_of_the_best_epoch_are_kept(folder, tmp_path, monkeypatch):
+    scores = iter([0.2, 0.7, 0.7])
+    states = []
+
+    def score(module, *_):
+        states.append({name: value.clone() for name, value in module.state_dict().items()})
+        return next(scores, 0.0)
+
+    monkeypatch.setattr(train, "_spiking_accuracy", score)
+    record = train.train(tmp_path / "net", QUICK, data_dir=folder)
+    assert record["epoch"] == 2
+    assert equal(weights(tmp_path / "net"), states[1])
+    assert not equal(states[1], states[2])
 
 
 @pytest.fixture

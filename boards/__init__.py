@@ -1,1 +1,23 @@
 """Boards: one file each, from platform and clock to pins and programmer."""
+
+from __future__ import annotations
+
+from spikewright.errors import SpikewrightError
+
+from .board import Board
+from .ulx3s import ULX3S_85F
+
+__all__ = ["BOARDS", "Board", "all_boards", "get"]
+
+BOARDS: dict[str, Board] = {board.name: board for board in (ULX3S_85F,)}
+
+
+def all_boards() -> tuple[Board, ...]:
+    return tuple(BOARDS.values())
+
+
+def get(name: str) -> Board:
+    """The board of that name; raises SpikewrightError."""
+    if name not in BOARDS:
+        raise SpikewrightError(f"board {name!r} is not known; choose {', '.join(BOARDS)}")
+    return BOARDS[name]

@@ -1,0 +1,100 @@
+"""What a board is: its device, and whether an accelerator fits it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from amaranth.build import Platform
+from amaranth.hdl import Elaboratable
+
+from spikewright.errors import SpikewrightError
+from spikewright.hardware import HardwareShape, MemoryShape
+
+__all__ = ["BlockRam", "Board"]
+
+
+@dataclass(frozen=True)
+class BlockRam:
+    """A kind of block RAM, and how many a device has of it.
+
+    `shapes` are its (words, bits) with one read and one write port. A memory of up to
+    `distributed_bits` bits goes into LUTs instead.
+    """
+
+    name: str
+    count: int
+    shapes: tuple[tuple[int, int], ...]
+    distributed_bits: int
+
+    def needed(self, memory: MemoryShape) -> int:
+        """Block RAMs that one memory takes, in the shape that takes fewest."""
+        if memory.words * memory.width <= self.distributed_bits:
+            return 0
+        return min(
+            -(-memory.words // words) * -(-memory.width // bits) for words, bits in self.shapes
+        )
+
+
+@dataclass(frozen=True)
+class Board(abc.ABC):
+    """A board that bitstreams can be made for."""
+
+    name: str
+    title: str
+    family: str
+    """As nextpnr calls it."""
+    device: str
+    package: str
+    speed: str
+    oscillator_hz: float
+    clock_hz: float
+    """Clock of the accelerator, unless another is asked for."""
+    block_ram: BlockRam
+    host_block_rams: int
+    """Block RAMs of the host port."""
+    cores: int = 1
+    lanes: int = 16
+    baud: int = 1_000_000
+
+    @property
+    def clock_mhz(self) -> float:
+        return self.clock_hz / 1e6
+
+    @abc.abstractmethod
+    def platform(self) -> Platform:
+        """A fresh Amaranth platform."""
+
+    @abc.abstractmethod
+    def design(
+        self, shape: HardwareShape, clock_hz: float, init: Mapping[str, Sequence[int]]
+    ) -> Elaboratable:
+        """The top with clock, reset and pins; its clock comes closest to `clock_hz`."""
+
+    @abc.abstractmethod
+    def exact_clock(self, clock_hz: float) -> float:
+        """The frequency that the board really makes for `clock_hz`, in Hz.
+
+        Raises SpikewrightError for what it cannot make.
+        """
+
+    def block_rams(self, shape: HardwareShape) -> int:
+        """An estimate of the block RAMs that an accelerator takes."""
+        return self.host_block_rams + sum(map(self.block_ram.needed, shape.memories()))
+
+    def check(self, shape: HardwareShape) -> None:
+        """Raise SpikewrightError, saying what is short, if `shape` does not fit."""
+        needed, ram = self.block_rams(shape), self.block_ram
+        if needed > ram.count:
+            largest = max(shape.memories(), key=ram.needed)
+            raise SpikewrightError(
+                f"{self.name}: the network needs about {needed} {ram.name} block RAMs, the board "
+                f"has {ram.count}: {needed - ram.count} too many; the largest memory is "
+                f"{largest.name} with {ram.needed(largest)}; use fewer weight bits or time steps, "
+                "or a smaller network"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"clock_mhz": self.clock_mhz}

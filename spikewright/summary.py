@@ -205,21 +205,18 @@ def _raster(network: Network, sample: Mapping[str, Any]) -> dict[str, Any]:
 def clocks(verified: Mapping[str, Any]) -> dict[str, Any] | None:
     """Clocks of an average image in simulation, what they were spent on, and both utilisations.
 
-    Word utilisation is the share of clocks, over all cores, in which a core integrated, scanned or
-    initialised a word. Lane utilisation is the share of lanes that did an update the golden model
-    counts as required.
+    None where nothing was counted. The utilisations are those of
+    :class:`~spikewright.sim.verify.VerifyReport`.
     """
     counted = verified.get("activity")
     if not counted:
         return None
     total = sum(counted.values())
-    shares = {name: counted.get(name, 0) / total for name in ACTIVITIES}
-    mean = verified["clocks"]["mean"]
     return {
         **verified["clocks"],
-        "shares": shares,
-        "word_utilisation": shares["integrate"] + shares["scan"] + shares["initialise"],
-        "lane_utilisation": verified["lane_updates"] / (verified["lanes"] * mean),
+        "shares": {name: counted.get(name, 0) / total for name in ACTIVITIES},
+        "word_utilisation": verified["word_utilisation"],
+        "lane_utilisation": verified["lane_utilisation"],
     }
 
 

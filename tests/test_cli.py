@@ -378,6 +378,19 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.endswith("[]\n")
 
 
+def test_a_build_needs_no_torch(out):
+    """What works without torch, works: the golden model, verification, the report."""
+    code = (
+        "import sys; sys.modules['torch'] = None; from spikewright.cli import main\n"
+        "words = ['verify', sys.argv[1], '--images', '1', '--sim', 'pysim']\n"
+        "sys.exit(main(['report', sys.argv[1]]) or main(words))"
+    )
+    command = [sys.executable, "-c", code, str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "equal: outputs of 1 images" in done.stdout
+
+
 def test_interrupt():
     code = (
         "import spikewright.cli as cli, time\n"

@@ -1,10 +1,13 @@
 """The package as a whole: what a wheel holds, what imports what, and networks nobody has seen."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,23 @@ def test_wheel_holds_the_tree(wheel):
 def test_wheel_holds_the_demo(wheel):
     for name in ("lenet5.safetensors", "images.npz"):
         assert f"spikewright/sw/demo/{name}" in wheel
+
+
+def test_rtl_work_needs_no_torch():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert not [d for d in (*project["dependencies"], *extras["rtl"]) if d.startswith("torch")]
+    assert [d for d in extras["torch"] if d.startswith("torch")]
+
+
+def test_constraints_name_one_version_of_each_dependency():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    exact = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert exact["torch"] == "2.13.0"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = {re.match(r"[\w-]+", d)[0] for d in wanted} - {"spikewright"}
+    assert names <= exact.keys()
 
 
 # ----------------------------------------------------------------------------------------- imports

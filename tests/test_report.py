@@ -193,6 +193,7 @@ def test_page_with_everything(build):
     for fragment in (*shown, "<b>name</b>", "2001-02-03T04:05:06Z", "tool 1.2", "seven frames"):
         assert fragment in page.text, fragment
     assert page.text.count("Equal.") == 1
+    assert "<b>name</b>" not in text
 
 
 def test_page_is_self_contained(build):

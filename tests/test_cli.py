@@ -342,6 +342,37 @@ def test_eval_prints_a_table(out, built, capsys):
         assert f"\n{stage}" in output
 
 
+def idx(path, values):
+    """An idx file of bytes, as MNIST has them."""
+    sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.write_bytes(bytes((0, 0, 8, values.ndim)) + sizes + values.astype(np.uint8).tobytes())
+
+
+def test_train_then_compile(work, capsys):
+    """What train saves, compile takes without a shape."""
+    random = np.random.default_rng(0)
+    for stem, images in (("train", 60), ("t10k", 20)):
+        labels = np.arange(images) % 10
+        pixels = random.integers(40, size=(images, 28, 28)) + 20 * labels[:, None, None]
+        idx(work / f"{stem}-images-idx3-ubyte", pixels)
+        idx(work / f"{stem}-labels-idx1-ubyte", labels)
+    words = ["--net", "mlp", "--data", "mnist", "--data-dir", ".", "--epochs", "2", "-T", "3"]
+    words += ["--batch", "10", "--validation", "10", "--width", "0.1", "-o", "m.safetensors"]
+    status, output, errors = run(["train", *words], capsys)
+    assert (status, errors) == (0, [])
+    assert "wrote m.safetensors" in output
+    status, output, errors = run(["compile", "m.safetensors", "-T", "3", "--lanes", "4"], capsys)
+    assert (status, errors) == (0, [])
+    facts = json.loads(Path("out/report.json").read_text())
+    assert facts["build"]["input"] == [1, 28, 28]
+    assert [layer["neurons"] for layer in facts["layers"]] == [13, 10]
+
+
+def test_train_refuses(work, capsys):
+    refused(["train", "--net", "vgg", "--data-dir", "."], capsys, "net vgg", "lenet5")
+    refused(["train", "--data", "mnist", "--data-dir", "."], capsys, "train-images-idx3-ubyte")
+
+
 @pytest.mark.parametrize("sim", ["pysim", "verilator"])
 def test_verify(sim, out, capsys):
     words = ["verify", str(out), "--images", "2", "--trace-images", "1", "--sim", sim, "--json"]

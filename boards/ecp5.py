@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from amaranth.build import Platform
 from amaranth.hdl import (
-    ClockDomain,
     ClockSignal,
     Const,
     Elaboratable,
@@ -76,7 +75,7 @@ def find_pll(in_hz: float, out_hz: float) -> Pll:
 
 
 class ClockGenerator(Elaboratable):
-    """The `sync` domain from an oscillator through the PLL; in reset until the PLL has locked.
+    """Drives the `sync` domain from an oscillator through the PLL, in reset until that has locked.
 
     nextpnr derives the constraint of the clock from that of the oscillator and the dividers.
     `locked` is the (asynchronous) lock signal.
@@ -91,7 +90,6 @@ class ClockGenerator(Elaboratable):
         m = Module()
         pll = self.pll
         clock, feedback = Signal(), Signal()
-        m.domains.sync = ClockDomain("sync")
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=f"{pll.in_hz / 1e6:g}",

@@ -24,7 +24,7 @@ from spikewright.hardware import HardwareShape
 
 from .board import Board
 
-__all__ = ["SynthReport", "find_tool", "synthesise"]
+__all__ = ["CriticalPath", "SynthReport", "find_tool", "synthesise"]
 
 NAME = "spikewright"
 RESOURCES = {"LUT": "TRELLIS_COMB", "FF": "TRELLIS_FF", "DP16KD": "DP16KD"}
@@ -38,6 +38,17 @@ Progress = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)
+class CriticalPath:
+    """The slowest path between two registers, and how much of it is wires."""
+
+    start: str
+    end: str
+    nanoseconds: float
+    routing_nanoseconds: float
+    nets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SynthReport:
     """What came out: resources as (used, available), frequencies in MHz, the bitstream's path."""
 
@@ -48,10 +59,9 @@ class SynthReport:
     fmax_mhz: float
     seed: int
     resources: dict[str, tuple[int, int]]
-    critical_path: tuple[str, ...]
-    """Cells and nets of the slowest path between registers, with their delays."""
+    critical_path: CriticalPath | None
     tools: dict[str, str]
-    """Version lines of the tools."""
+    """Versions of the tools."""
 
     def to_json(self) -> dict[str, Any]:
         resources = {
@@ -91,7 +101,8 @@ def _version(tool: str) -> str:
         result = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
     except OSError as error:
         raise SpikewrightError(f"{tool}: cannot be run ({error.strerror})") from None
-    return (result.stdout + result.stderr).strip().splitlines()[-1].strip('" ')
+    found = re.search(r"\d+\.\d[\w.+-]*", result.stdout + result.stderr)
+    return found.group() if found else "unknown"
 
 
 def _run(tool: str, arguments: Sequence[str], work: Path, log: str) -> int:
@@ -110,20 +121,27 @@ def _fail(what: str, log: Path) -> SpikewrightError:
     return SpikewrightError(f"{what} failed: {reason}; see {log}")
 
 
-def _critical_path(report: Mapping[str, Any]) -> tuple[str, ...]:
-    """The slowest path from one clock edge to the next, a line for each hop."""
+def _critical_path(report: Mapping[str, Any]) -> CriticalPath | None:
+    """The slowest path from one clock edge to the next."""
     paths = [
-        path
+        path["path"]
         for path in report.get("critical_paths", [])
         if path["from"] == path["to"] and path["from"].startswith("posedge")
     ]
     if not paths:
-        return ()
-    slowest = max(paths, key=lambda path: sum(hop["delay"] for hop in path["path"]))
-    return tuple(
-        f"{hop['delay']:.2f} ns {hop['type']} {hop['from']['cell']}.{hop['from']['port']} -> "
-        f"{hop['to']['cell']}.{hop['to']['port']}" + (f" ({hop['net']})" if "net" in hop else "")
-        for hop in slowest["path"]
+        return None
+
+    def delay(hops: Sequence[Mapping[str, Any]], *types: str) -> float:
+        return sum(hop["delay"] for hop in hops if not types or hop["type"] in types)
+
+    slowest = max(paths, key=delay)
+    nets = [hop["net"] for hop in slowest if "net" in hop]
+    return CriticalPath(
+        start=slowest[0]["from"]["cell"],
+        end=slowest[-1]["to"]["cell"] + "." + slowest[-1]["to"]["port"],
+        nanoseconds=round(delay(slowest), 3),
+        routing_nanoseconds=round(delay(slowest, "routing"), 3),
+        nets=tuple(nets),
     )
 
 

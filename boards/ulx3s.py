@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from amaranth.build import Platform
-from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
@@ -40,6 +40,7 @@ class Design(Elaboratable):
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
         m.submodules.led_0 = led_0 = io.Buffer("o", platform.request("led", 0, dir="-"))
         m.submodules.led_1 = led_1 = io.Buffer("o", platform.request("led", 1, dir="-"))
+        m.domains.sync = ClockDomain()
         m.submodules.clock = clock = ClockGenerator(self.pll, clk25.i)
         m.submodules.top = self.top
         m.d.comb += [self.top.rx.eq(rx.i), tx.o.eq(self.top.tx)]

@@ -60,7 +60,7 @@ class Readout(wiring.Component):
             self.o.p.value.eq(value),
             self.o.p.last.eq(channel == shape.outputs - 1),
         ]
-        for index, request in enumerate(self.request):
+        for request in self.request:
             m.d.comb += request.payload.eq(word)
         with m.If(self.clear):
             m.d.sync += channel.eq(0)

@@ -345,7 +345,10 @@ class LayerMapping:
 
     @classmethod
     def from_json(cls, data: AnyMapping[str, Any]) -> LayerMapping:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**values)
 
 
 @dataclass(frozen=True)

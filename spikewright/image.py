@@ -74,7 +74,8 @@ class MemoryImage:
         if len(lines) != shape.words:
             state = "truncated" if len(lines) < shape.words else "too long"
             raise SpikewrightError(
-                f"{where}: holds {len(lines)} words, {shape.words} expected ({state}); compile again"
+                f"{where}: holds {len(lines)} words, {shape.words} expected ({state}); "
+                "compile again"
             )
         digits = -(-shape.width // 4)
         for number, line in enumerate(lines, 1):

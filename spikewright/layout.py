@@ -1,8 +1,8 @@
 """How a network lies in the memories, in both directions.
 
-:func:`pack` turns a :class:`~.network.Network` and its :class:`~.hardware.Mapping` into the words of
-every loadable memory; :func:`unpack` reads the numbers back, so that the golden model can be rebuilt
-from files alone. :func:`program` lists the instructions that run the layers. `docs/formats.md` has
+:func:`pack` turns a :class:`~.network.Network` and its :class:`~.hardware.Mapping` into the words
+of every loadable memory; :func:`unpack` reads the numbers back, so that the golden model can be
+rebuilt from files alone. :func:`program` lists the instructions that run the layers. `docs/formats.md` has
 the same in prose.
 """
 
@@ -116,7 +116,7 @@ def program(network: Network, mapping: Mapping) -> list[Instruction]:
     for index, (layer, where) in enumerate(zip(network.layers, mapping.layers, strict=True)):
         synapse = only_synapse(layer)
         channels, height, width = network.source_shape(synapse)
-        _, _, kernel_y, kernel_x = synapse.weight.shape
+        kernel_x = synapse.weight.shape[3]
         source = None if synapse.source == INPUT else mapping.layers[synapse.source]
         setting(
             ALL_UNITS,
@@ -205,7 +205,7 @@ def _weight_rows(synapse: Synapse, lanes: int) -> Ints:
 
 
 def _parameter_rows(layer: Layer, lanes: int) -> Ints:
-    """Parameters as ``(groups, 3, lanes)``; a lane without a channel has threshold 1 and never fires."""
+    """Parameters as ``(groups, 3, lanes)``; a lane without a channel never reaches its threshold."""
     threshold = layer.threshold if layer.neuron.fires else np.zeros_like(layer.threshold)
     rows = [
         _grouped(layer.initial, lanes, 0),
@@ -243,12 +243,12 @@ def pack(network: Network, mapping: Mapping) -> dict[str, list[int]]:
         parameters = np.zeros((shape.parameter_words, shape.lanes), np.int64)
         for layer, where in zip(network.layers, mapping.layers, strict=True):
             first, count = where.first_group[core], where.groups[core]
-            for memory, base, rows in (
-                (weights, where.weight_base, _weight_rows(only_synapse(layer), shape.lanes)),
-                (parameters, where.parameter_base, _parameter_rows(layer, shape.lanes)),
+            for memory, start, rows in (
+                (weights, where.weight_base[core], _weight_rows(only_synapse(layer), shape.lanes)),
+                (parameters, where.parameter_base[core], _parameter_rows(layer, shape.lanes)),
             ):
                 own = rows[first : first + count].reshape(-1, shape.lanes)
-                memory[base[core] : base[core] + len(own)] = own
+                memory[start : start + len(own)] = own
         memories[f"weight_{core}"] = pack_lanes(weights, shape.weight_bits)
         memories[f"parameter_{core}"] = pack_lanes(parameters, shape.compare_bits)
     return memories
@@ -301,5 +301,5 @@ def check_ranges(network: Network, shape: HardwareShape) -> None:
         needed, there = getattr(network, name), getattr(shape, name)
         if needed > there:
             raise SpikewrightError(
-                f"network: needs {name} {needed}, the hardware has {there}; compile for this network"
+                f"network: needs {name} {needed}, the hardware has {there}; compile it again"
             )

@@ -1,13 +1,13 @@
 """The network contract: what a network is between the user's model and the hardware.
 
 Two forms share their geometry. :class:`FloatNetwork` is what the front end makes of a torch module
-and the converter completes with neurons; :class:`Network` holds integers only and is what the golden
-model executes and the hardware computes. Both are immutable, checked on construction and saved with
+and the converter completes with neurons; :class:`Network` holds integers only and is what the
+golden model executes and the hardware computes. Both are immutable, checked on construction and saved with
 a schema version.
 
-A layer is `neurons <- synapses`: every synapse group reads one source (the input frame or an earlier
-layer), optionally averages it over disjoint windows, and convolves it. A fully connected layer is the
-convolution whose kernel covers its whole source. Positions are ``(channel, y, x)`` throughout.
+A layer is `neurons <- synapses`: every synapse group reads one source (the input frame or an
+earlier layer), optionally averages it over disjoint windows, and convolves it. A fully connected
+layer is the convolution whose kernel covers its whole source. Positions are ``(channel, y, x)`` throughout.
 """
 
 from __future__ import annotations
@@ -93,14 +93,14 @@ def _finite(array: Any, where: str) -> Floats:
 
 
 class PoolKind(enum.Enum):
-    """How a window of the source becomes one value. Sums are averages whose 1/p² went into the weights."""
+    """How a window becomes one value. In integers it is summed: its 1/p² went into the weights."""
 
     AVERAGE = "average"
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Disjoint ``size`` windows in front of a synapse group; rows and columns left over are dropped."""
+    """Disjoint windows in front of a synapse group; rows and columns left over are dropped."""
 
     size: Pair = (1, 1)
     kind: PoolKind = PoolKind.AVERAGE
@@ -199,7 +199,7 @@ class NeuronModel(enum.Enum):
 
 
 class Tie(enum.Enum):
-    """What a potential exactly at the threshold does; the papers disagree, ``FIRES`` is the default."""
+    """What a potential exactly at the threshold does; the papers disagree, FIRES is the default."""
 
     FIRES = "fires"
     HOLDS = "holds"
@@ -210,7 +210,8 @@ class NeuronSpec:
     """Every choice of a neuron model, by name.
 
     `signed` and `smax` give the spike alphabet: ``{0, 1}`` for IF; with them, signed spikes and
-    powers of two up to `smax`. Later models add fields with defaults, so old files keep their meaning.
+    powers of two up to `smax`. Later models add fields with defaults, so that old files keep their
+    meaning.
     """
 
     model: NeuronModel
@@ -267,7 +268,7 @@ class ActivationKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Activation:
-    """`threshold` is positive, of shape ``(channels,)``; `levels` is QCFS's L. None where unused."""
+    """`threshold`: positive, of shape ``(channels,)``; `levels`: QCFS's L. None where unused."""
 
     kind: ActivationKind
     threshold: Floats | None = None
@@ -522,7 +523,7 @@ class Layer:
 
     @property
     def direct(self) -> bool:
-        """Whether the layer reads the frame, whose current is integrated once and added every step."""
+        """Whether it reads the frame, whose current is integrated once and added every step."""
         return self.synapses[0].source == INPUT
 
     @property
@@ -534,7 +535,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """The integer network: what the golden model runs and the hardware computes, over `steps` steps."""
+    """The integer network, run over `steps` steps by the golden model and by the hardware."""
 
     input: InputSpec
     steps: int
@@ -607,7 +608,7 @@ class Network:
                 u_high = v_high + current_high + layer.bias
                 low, high = np.minimum(low, u_low), np.maximum(high, u_high)
                 if layer.neuron.fires:
-                    # Silent neurons end at most at the threshold (Tie.HOLDS), firing ones at U - th.
+                    # Silent neurons end at most at the threshold (Tie.HOLDS), others at U - th.
                     th = layer.threshold
                     v_high = np.maximum(np.minimum(u_high, th), u_high - th)
                     v_low = np.where(u_high >= th, np.minimum(u_low, 0), u_low)

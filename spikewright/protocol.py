@@ -1,22 +1,22 @@
 """The host protocol: framed, CRC-checked messages over any byte stream (a UART, or a simulation).
 
-A message is SLIP-framed (RFC 1055): END bytes around it, END and ESC inside it escaped. Garbage before
-an END is dropped with the broken message it makes, so both sides are in step again after one END.
-Inside the frame::
+A message is SLIP-framed (RFC 1055): END bytes around it, END and ESC inside it escaped. Garbage
+before an END is dropped with the broken message it makes, so both sides are in step again after one
+END. Inside the frame::
 
     request: command, tag, payload..., CRC-32 (little endian, as in zlib, over all before it)
     reply:   command | 0x80, tag, status, payload..., CRC-32
 
 A message with a wrong CRC, or of more than MAX_MESSAGE bytes, has no effect and no reply; the host
-sends again when it hears nothing. Numbers are little endian. `tag` is the host's own and comes back.
+sends again when it hears nothing. Numbers are little endian. `tag` is the host's own, and returned.
 
-HELLO  -> version (1), busy (1: runs accepted and not yet answered, 0..2), dropped messages (1, saturating),
-          shape digest (4)
+HELLO  -> version (1), runs outstanding (1: accepted and not yet answered, 0..2), dropped messages
+          (1, saturating), shape digest (4)
 WRITE   memory id (1), first word (3), then whole words of `word_bytes` bytes each.
-        The frame goes to the bank that is free; while neither is, the message waits (back-pressure).
-        Any other memory is refused with BUSY while a run is outstanding.
-RUN    -> when the image is done: potentials (4 each, signed, `outputs` of them), class (2), clocks (4).
-        Two runs may be outstanding, a third waits. The answers come in order.
+        The frame goes to the bank that is free; while neither is, the message waits
+        (back-pressure). Any other memory is refused with BUSY while a run is outstanding.
+RUN    -> when the image is done: potentials (4 each, signed, `outputs` of them), class (2),
+          clocks (4). Two runs may be outstanding, a third waits. The answers come in order.
 ABORT   stops and forgets outstanding runs (they get no reply); loaded memories stay.
 """
 

@@ -6,6 +6,8 @@ liveness: a layer's spikes of all steps stay until its last consumer has run.
 
 from __future__ import annotations
 
+from typing import Any
+
 from spikewright.errors import SpikewrightError
 from spikewright.hardware import HardwareShape, LayerMapping, Mapping
 from spikewright.layout import layer_axes, only_synapse, program, weight_words
@@ -103,7 +105,7 @@ def map_network(network: Network, *, cores: int = 1, lanes: int = 16) -> Mapping
             if layer.direct or not direct_only
         )
 
-    sizes = {
+    sizes: dict[str, Any] = {
         "cores": cores,
         "lanes": lanes,
         "steps": network.steps,

@@ -1,4 +1,4 @@
-"""One core against a plain model: random blocks of events, signs and exponents, ties and hazards."""
+"""One core against a plain model: random blocks of events, signs, exponents, ties, hazards."""
 
 import random
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The router's contract: order, no loss, no doubling, nothing crosses a token, latency, throughput."""
+"""The router: order, no loss, no doubling, nothing crosses a token, latency, throughput."""
 
 import random
 

@@ -1,9 +1,8 @@
 """How a network lies in the memories, in both directions.
 
-:func:`pack` turns a :class:`~.network.Network` and its :class:`~.hardware.Mapping` into the words
-of every loadable memory; :func:`unpack` reads the numbers back, so that the golden model can be
-rebuilt from files alone. :func:`program` lists the instructions that run the layers. `docs/formats.md` has
-the same in prose.
+:func:`pack` turns a network and its mapping into the words of every loadable memory; :func:`unpack`
+reads the numbers back, so that the golden model can be rebuilt from files alone. :func:`program`
+lists the instructions that run the layers. `docs/formats.md` has the same in prose.
 """
 
 from __future__ import annotations
@@ -205,7 +204,7 @@ def _weight_rows(synapse: Synapse, lanes: int) -> Ints:
 
 
 def _parameter_rows(layer: Layer, lanes: int) -> Ints:
-    """Parameters as ``(groups, 3, lanes)``; a lane without a channel never reaches its threshold."""
+    """Parameters as ``(groups, 3, lanes)``; a lane without a channel never fires."""
     threshold = layer.threshold if layer.neuron.fires else np.zeros_like(layer.threshold)
     rows = [
         _grouped(layer.initial, lanes, 0),

@@ -2,12 +2,13 @@
 
 Two forms share their geometry. :class:`FloatNetwork` is what the front end makes of a torch module
 and the converter completes with neurons; :class:`Network` holds integers only and is what the
-golden model executes and the hardware computes. Both are immutable, checked on construction and saved with
-a schema version.
+golden model executes and the hardware computes. Both are immutable, checked on construction and
+saved with a schema version.
 
 A layer is `neurons <- synapses`: every synapse group reads one source (the input frame or an
 earlier layer), optionally averages it over disjoint windows, and convolves it. A fully connected
-layer is the convolution whose kernel covers its whole source. Positions are ``(channel, y, x)`` throughout.
+layer is the convolution whose kernel covers its whole source. Positions are ``(channel, y, x)``
+throughout.
 """
 
 from __future__ import annotations

@@ -46,13 +46,13 @@ th:first-child, td:first-child, .text td, .text th { text-align: left; }
 .second td:nth-child(2), .second th:nth-child(2) { text-align: left; }
 .text td { white-space: normal; vertical-align: top; overflow-wrap: anywhere; }
 .text td:first-child { white-space: nowrap; }
-.row { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start; }
+.row { display: flex; flex-wrap: wrap; gap: 18px; align-items: flex-start; }
 figure { margin: 0; } figcaption { margin-bottom: 4px; }
 svg { width: 100%; height: auto; display: block; }
 .row > div { flex: 1 1 380px; min-width: 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: .86rem; }
 .legend i { display: inline-block; width: 11px; height: 11px; margin-right: 6px; }
-.row > figure { flex: 1 1 220px; max-width: 480px; } .row > figure.small { flex: 0 1 230px; }
+.row > figure { flex: 1 1 220px; max-width: 480px; } .row > figure.small { flex: 0 1 225px; }
 svg text { fill: var(--ink); font-size: 12.5px; }
 svg text.tick { fill: var(--soft); font-size: 10.5px; }
 svg .grid line { stroke: var(--rule); stroke-width: 1; }
@@ -164,7 +164,7 @@ def _cards(facts: Facts) -> str:
         accuracy = facts["eval"]["accuracy"]
         card(_percent(accuracy["ann"]), "ANN")
         card(_percent(accuracy["float_snn"]), "float SNN")
-        card(_percent(accuracy["integer_snn"]), "integer SNN = hardware")
+        card(_percent(accuracy["integer_snn"]), "integer SNN")
     if facts["verify"]:
         equal = facts["verify"]["equal"]
         what = f"hardware and golden model, {facts['verify']['images']} images"

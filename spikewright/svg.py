@@ -89,7 +89,7 @@ def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], la
     parts = ['<g class="grid">']
     ticks = [low + (high - low) * i / 4 for i in range(5)]
     parts += [_line(left, y(v), width - 12, y(v)) for v in ticks] + ["</g>"]
-    parts += [_text(left - 6, y(v) + 4, f"{100 * v:.0f} %", "end", "tick") for v in ticks]
+    parts += [_text(left - 6, y(v) + 4, f"{round(100 * v, 1):g} %", "end", "tick") for v in ticks]
     every_step = range(1, steps + 1, max(1, steps // 8))
     parts += [_text(x(t), height - 16, str(t), "middle", "tick") for t in every_step]
     parts.append(_text((left + width) / 2, height - 1, "time step t", "middle", "tick"))

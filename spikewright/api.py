@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -273,7 +273,7 @@ def verify(
     *,
     images: int = 100,
     data: Data | None = None,
-    sim: str = "verilator",
+    sim: Literal["verilator", "pysim"] = "verilator",
     trace_images: int = 10,
     seed: int = 0,
     command: str | None = None,

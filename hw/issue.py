@@ -103,7 +103,7 @@ class Block(wiring.Component):
             },
         )
         # The intake adds the bases, one event ahead of the walk.
-        event, waiting = Signal(event_layout(shape)), Signal()
+        event, waiting = Signal(event_layout(shape), reset_less=True), Signal()
         take = Signal()
         m.d.comb += self.i.ready.eq(~waiting | take)
         with m.If(take):

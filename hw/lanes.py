@@ -107,12 +107,16 @@ class Lanes(wiring.Component):
             {Register.FIRE: fire, Register.DIRECT: direct, Register.SPIKE_BASE: spike_base},
         )
         # The operations on their way: stage[k] is in clock k of the drawing above.
-        stage = [Signal(operation_layout(shape), name=f"stage_{k}") for k in range(self.STAGES + 1)]
-        for before, after in pairwise([self.i, *stage]):
+        # Only their kinds know a reset: what an operation of kind NONE carries is never used.
+        stage, kind = [], []
+        for k in range(self.STAGES + 1):
+            stage.append(Signal(operation_layout(shape), name=f"stage_{k}", reset_less=True))
+            kind.append(Signal(Kind, name=f"kind_{k}"))
+        for before, after in (*pairwise([self.i, *stage]), *pairwise([self.i.kind, *kind])):
             m.d.sync += after.eq(before)
 
         def is_kind(k, *kinds):
-            return Cat(stage[k].kind == kind for kind in kinds).any()
+            return Cat(kind[k] == one for one in kinds).any()
 
         writing = (Kind.INTEGRATE, Kind.FIRE, Kind.INIT)
         m.d.comb += [
@@ -122,7 +126,7 @@ class Lanes(wiring.Component):
                     for k in range(self.STAGES)
                 ).any()
             ),
-            self.empty.eq(Cat(stage[k].kind == Kind.NONE for k in range(1, self.STAGES + 1)).all()),
+            self.empty.eq(Cat(one == Kind.NONE for one in kind).all()),
         ]
         reads_v = is_kind(0, Kind.FIRE, Kind.READ) | (is_kind(0, Kind.INTEGRATE) & ~direct)
         reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & direct
@@ -164,20 +168,23 @@ class Lanes(wiring.Component):
 
         # Clock 1 -> 2: nothing but registers behind the block RAMs.
         def registered(name, values, enable=1):
-            result = Signal(values.shape(), name=name)
+            result = Signal(values.shape(), name=name, reset_less=True)
             with m.If(enable):
                 m.d.sync += result.eq(values)
             return result
 
         row_1 = is_kind(1, Kind.PARAMETER)
-        v_2, i_2 = registered("v_2", membranes), Signal(currents.shape(), name="i_2")
+        v_2, i_2 = (
+            registered("v_2", membranes),
+            Signal(currents.shape(), name="i_2", reset_less=True),
+        )
         m.d.sync += i_2.eq(Mux(direct & ~is_kind(1, Kind.INIT), currents.as_value(), 0))
         w_2 = registered("w_2", weights)
         bias_2 = registered("row_a", rows, row_1 & (stage[1].row == Row.A))
         less_2 = registered("row_b", rows, row_1 & (stage[1].row == Row.B))
 
         # Every lane reads these: decoded a clock early.
-        flags = Signal(LANE_FLAGS)
+        flags = Signal(LANE_FLAGS, reset_less=True)
         m.d.sync += [
             flags.integrate_2.eq(is_kind(1, Kind.INTEGRATE)),
             flags.negative_2.eq(is_kind(1, Kind.INTEGRATE) & stage[1].negative),
@@ -259,12 +266,12 @@ class Lanes(wiring.Component):
         width = signed(self._shape.compare_bits)
 
         def register(name):
-            return Signal(width, name=f"{name}_{lane}")
+            return Signal(width, name=f"{name}_{lane}", reset_less=True)
 
         shifted = register("shifted")
         m.d.comb += shifted.eq(w << shift)
         a_3, b_3, v_3 = register("a_3"), register("b_3"), register("v_3")
-        carry_3 = Signal(name=f"carry_{lane}")
+        carry_3 = Signal(name=f"carry_{lane}", reset_less=True)
         m.d.sync += [
             # -x is ~x + 1; the one is the next clock's carry.
             a_3.eq(Mux(flags.integrate_2, Mux(flags.negative_2, ~shifted, shifted), i + bias)),

@@ -61,9 +61,13 @@ class BankedMemory(wiring.Component):
         m = Module()
         inner = bits_for(self.BANK - 1)
         outputs = []
-        chosen = [Signal(max(1, len(self.address) - inner), name=f"bank_{k}") for k in range(2)]
+        chosen = [
+            Signal(max(1, len(self.address) - inner), name=f"bank_{k}", reset_less=True)
+            for k in range(2)
+        ]
         arrived = Signal()
-        row, value = Signal.like(self.write.address), Signal(self._width)
+        row = Signal.like(self.write.address, reset_less=True)
+        value = Signal(self._width, reset_less=True)
         m.d.sync += [
             arrived.eq(self.read),
             row.eq(self.write.address),
@@ -75,7 +79,7 @@ class BankedMemory(wiring.Component):
                 self._width, rows, self._init[start : start + rows]
             )
             reader, writer = memory.read_port(), memory.write_port()
-            output = Signal(self._width, name=f"output_{bank}")
+            output = Signal(self._width, name=f"output_{bank}", reset_less=True)
             outputs.append(output)
             enable = Signal(name=f"enable_{bank}")
             m.d.sync += enable.eq(self.write.enable & (self.write.address[inner:] == bank))

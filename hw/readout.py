@@ -51,7 +51,8 @@ class Readout(wiring.Component):
         bits = shape.membrane_bits
         core = Signal(range(max(2, shape.cores)))
         left, word = Signal.like(self.count), Signal(shape.word_address_bits)
-        lanes, lane = Signal(shape.lanes * bits), Signal(range(max(2, shape.lanes)))
+        lanes = Signal(shape.lanes * bits, reset_less=True)
+        lane = Signal(range(max(2, shape.lanes)))
         channel, best = Signal(16), Signal(signed(bits))
         value = lanes[:bits].as_signed()
         ready = Array(request.ready for request in self.request)[core]

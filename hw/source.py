@@ -162,7 +162,7 @@ class Emitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        record, full = Signal(self.i.p.shape()), Signal()
+        record, full = Signal(self.i.p.shape(), reset_less=True), Signal()
         lowest, event = record.mask & -record.mask, self.o.p
         index = Signal(range(max(2, self._digits)))
         for bit in range(self._digits):
@@ -294,7 +294,8 @@ class Source(wiring.Component):
             entries.append(table_port.data)
 
         # A block RAM delivers late in its clock: register first, add afterwards.
-        word, y, x = memory.data, Signal(entry), Signal(entry)
+        word = memory.data
+        y, x = Signal(entry, reset_less=True), Signal(entry, reset_less=True)
         channels = [Signal(shape.weight_address_bits, name=f"channel_{i}") for i in range(2)]
         lasts = [Signal(name=f"last_{i}") for i in range(2)]
         valid = Signal()
@@ -309,7 +310,7 @@ class Source(wiring.Component):
             x.eq(entries[1]),
         ]
         mask, negative = self._digits(word)
-        record = Signal(record_layout(shape, digits))
+        record = Signal(record_layout(shape, digits), reset_less=True)
         hit = Signal()
         m.d.comb += hit.eq(y.count.any() & x.count.any())
         m.d.sync += [

@@ -192,7 +192,8 @@ def synthesise(
         f"--{board.device[-3:-1]}k",
         *("--package", f"CABGA{board.package[2:]}", "--speed", board.speed),
         *("--json", f"{NAME}.json", "--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"),
-        *("--report", "report.json", "--seed", str(seed), "--quiet", "--log", "nextpnr.rpt"),
+        *("--placer", "static", "--router", "router2", "--seed", str(seed)),
+        *("--report", "report.json", "--quiet", "--log", "nextpnr.rpt"),
     ]
     failed = _run(nextpnr, arguments, work, "nextpnr.log")
     report_file = work / "report.json"

@@ -97,12 +97,13 @@ class Engine(wiring.Component):
         m.d.comb += [
             router.sources.eq(Cat(*(core.sends for core in cores), frame.active)),
             router.sinks.eq(Cat(core.takes for core in cores)),
-            sequencer.cores_busy.eq(Cat(frame.busy, *(core.busy for core in cores)).any()),
             readout.start.eq(sequencer.read_start),
             readout.core.eq(sequencer.core),
             readout.count.eq(sequencer.count),
             sequencer.read_busy.eq(readout.busy),
         ]
+        # Registered: the sequencer looks two clocks after it has started the layer.
+        m.d.sync += sequencer.cores_busy.eq(Cat(frame.busy, *(core.busy for core in cores)).any())
         self._add_frame_writes(m, frame)
 
         # One image at a time; its clocks are counted from its acceptance to END.

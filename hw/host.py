@@ -5,7 +5,7 @@
     i -> SlipDecoder -> Receiver -> Executor -> load
                                     |     \\-> Runs -> run
                                     v           |
-    o <- SlipEncoder <- Checksum <- Serialiser <- Reporter <- result
+    o <- SlipEncoder <- Queue <- Checksum <- Serialiser <- Reporter <- result
 """
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
@@ -17,7 +17,8 @@ from spikewright.protocol import VERSION, Command, Status
 
 from .load import ADDRESS_BITS, RESULT, LoadSignature
 from .message import CHUNK, CHUNK_BYTES, MESSAGE_BYTE, Checksum, MemoryTable, Receiver, Serialiser
-from .slip import SlipDecoder, SlipEncoder
+from .queue import Queue
+from .slip import BYTE, SlipDecoder, SlipEncoder
 
 __all__ = ["Executor", "HostPort", "Reporter", "Runs"]
 
@@ -369,6 +370,8 @@ class HostPort(wiring.Component):
         m.submodules.reporter = reporter = Reporter()
         m.submodules.serialiser = serialiser = Serialiser()
         m.submodules.checksum = checksum = Checksum()
+        # The encoder's `ready` depends on the byte; it must not reach back through the CRC.
+        m.submodules.queue = queue = Queue(BYTE, 3)
         m.submodules.encoder = encoder = SlipEncoder()
 
         connect(m, flipped(self.i), decoder.i)
@@ -381,7 +384,8 @@ class HostPort(wiring.Component):
         connect(m, reporter.reply, serialiser.i_first)
         connect(m, executor.reply, serialiser.i_second)
         connect(m, serialiser.o, checksum.i)
-        connect(m, checksum.o, encoder.i)
+        connect(m, checksum.o, queue.i)
+        connect(m, queue.o, encoder.i)
         connect(m, encoder.o, flipped(self.o))
         m.d.comb += [
             executor.dropped.eq(receiver.dropped),

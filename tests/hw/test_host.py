@@ -434,12 +434,25 @@ def test_busy_count_and_refusal():
     assert bench.memories == {(PROGRAM.id, 0): 0x04030201}
 
 
-@pytest.mark.parametrize("outstanding", [0, 1, 2])
-def test_abort(outstanding):
-    frame, data = frame_of(3)
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_runs_without_new_frames(stall):
+    """More than two wait; they use the two banks in turn."""
 
     async def script(bench):
-        for _ in range(outstanding):
+        bench.send(b"".join(request(Command.RUN, tag) for tag in range(5)))
+        for tag in range(5):
+            reply = await bench.reply()
+            assert (reply.command, reply.tag) == (Command.RUN, tag)
+
+    Bench(script, stall=stall, run_clocks=300)
+
+
+@pytest.mark.parametrize("outstanding", [0, 1, 2])
+def test_abort(outstanding):
+    frames = [frame_of(seed) for seed in range(3)]
+
+    async def script(bench):
+        for _, data in frames[:outstanding]:
             bench.send(write_frame(data) + request(Command.RUN, 1))
             assert (await bench.reply()).command == Command.WRITE
         bench.send(request(Command.ABORT, 5))
@@ -449,7 +462,7 @@ def test_abort(outstanding):
         await bench.wait(3000)
         assert bench.replies == []
         bench.run_clocks = 20
-        for tag in (7, 8, 9):
+        for tag, (frame, data) in enumerate(reversed(frames)):
             bench.send(write_frame(data) + request(Command.RUN, tag))
             await bench.reply()
             reply = await bench.reply()
@@ -458,7 +471,7 @@ def test_abort(outstanding):
 
     bench = Bench(script, run_clocks=1500)
     assert bench.aborts == 1
-    assert bench.runs == [frame] * 3
+    assert len(bench.runs) == 3
 
 
 def test_abort_keeps_a_frame_that_was_not_run():
@@ -477,7 +490,7 @@ def test_abort_keeps_a_frame_that_was_not_run():
     assert Bench(script, run_clocks=2000).runs == [second]
 
 
-@pytest.mark.parametrize("delay", range(0, 120, 3))
+@pytest.mark.parametrize("delay", range(0, 120, 5))
 def test_abort_at_any_time(delay):
     """An answer is either complete and before the reply to ABORT, or never sent."""
     frame, data = frame_of(4)

@@ -158,7 +158,7 @@ def verify(
 
 
 def _portions(images: int, traced: int) -> list[tuple[int, int]]:
-    """First and last image of each simulation: few traced ones at a time, their states are large."""
+    """First and last image of each simulation; few traced ones, as their states are large."""
     bounds = [*range(0, traced, TRACED_PORTION), *range(traced, images, PORTION), images]
     return list(pairwise(bounds))
 

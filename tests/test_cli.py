@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +239,27 @@ def test_flipped_bit(out, work, capsys):
     text = image.read_text()
     image.write_text(("1" if text[0] == "0" else "0") + text[1:])
     refused(["verify", str(out)], capsys, "weight_0.mem", "CRC-32")
+
+
+def test_flipped_bit_on_the_hardware_side(out, work, capsys):
+    """With the CRC made to fit, and only the hardware loaded so: the first difference is named."""
+    other = work / "flipped"
+    shutil.copytree(out, other)
+    image, header = other / "weight_0.mem", other / "network.json"
+    lines = image.read_text().splitlines()
+    lines[0] = f"{int(lines[0], 16) ^ 2:0{len(lines[0])}x}"  # lane 0 of the first weight word
+    text = "\n".join(lines) + "\n"
+    image.write_text(text)
+    described = json.loads(header.read_text())
+    described["crc32"]["weight_0"] = f"{zlib.crc32(text.encode()):08x}"
+    header.write_text(json.dumps(described))
+    words = ["verify", str(out), "--images", "2", "--sim", "pysim"]
+    status, output, _ = run([*words, "--rtl", str(other)], capsys)
+    assert status == 1
+    assert "NOT EQUAL: first mismatch: image 0, layer" in output
+    assert "channel 0, y " in output
+    assert ", step 1: membrane expected " in output
+    assert run(words, capsys)[0] == 0
 
 
 def test_newer_schema(out, work, capsys):

@@ -1,5 +1,6 @@
 """The command line: what it accepts and prints, and that whatever is wrong costs one line."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -480,7 +481,9 @@ def test_bar_on_a_terminal():
         progress("working", 0.5)
         time.sleep(0.5)
         assert progress.line(65) == "working [############............]  50% 1:05"
-    drawn = os.read(ours, 4096).decode()
-    os.close(ours)
-    assert "working [############" in drawn
-    assert drawn.endswith("\r\x1b[2K")
+    drawn = b""
+    with open(ours, "rb", buffering=0) as screen, contextlib.suppress(OSError):
+        while part := screen.read(4096):  # until the other end, now closed, is empty
+            drawn += part
+    assert b"working [############" in drawn
+    assert drawn.endswith(b"\r\x1b[2K")

@@ -54,14 +54,26 @@ class Bench:
 
     `memories` holds the words written, by memory id and address (the frame's by bank); `runs` the
     frames of the runs taken; `replies` and `dropped` what the host decoded. `stall` is the
-    probability that a party skips a clock; the engine takes `run_clocks` for an image.
+    probability that a party skips a clock; the engine takes `run_clocks` for an image and
+    `result_gap` from one result to the next.
     """
 
-    def __init__(self, script, *, shape=SHAPE, stall=0.0, run_clocks=50, seed=0, limit=100_000):
+    def __init__(
+        self,
+        script,
+        *,
+        shape=SHAPE,
+        stall=0.0,
+        run_clocks=50,
+        result_gap=0,
+        seed=0,
+        limit=100_000,
+    ):
         self.shape = shape
         self.rng = random.Random(seed)
         self.stall = stall
         self.run_clocks = run_clocks
+        self.result_gap = result_gap
         self.limit = limit
         self.memories = {}
         self.frames = [{}, {}]
@@ -170,10 +182,11 @@ class Bench:
         """Reads the frame at the end of its run, so that a bank that was not free shows."""
         dut = self.dut
         load, run, result = dut.load, dut.run, dut.result
-        bank, countdown, answer = None, 0, deque()
+        bank, countdown, gap, answer = None, 0, 0, deque()
         while True:
             ctx.set(run.ready, bank is None and not answer and not self._stalls())
-            if answer and not ctx.get(result.valid) and not self._stalls():
+            gap = max(0, gap - 1)
+            if answer and not gap and not ctx.get(result.valid) and not self._stalls():
                 ctx.set(result.payload, {"value": answer[0], "last": len(answer) == 1})
                 ctx.set(result.valid, 1)
             samples = ctx.tick().sample(
@@ -194,6 +207,7 @@ class Bench:
                 continue
             if result_taken:
                 answer.popleft()
+                gap = self.result_gap
                 ctx.set(result.valid, 0)
                 if not answer:
                     ctx.set(dut.label, 0xDEAD)
@@ -360,6 +374,20 @@ def test_bad_write(payload, stall):
     assert bench.frames == [{}, {}]
 
 
+def test_short_write_behind_a_good_one():
+    """What was found out about a message does not outlive it."""
+
+    async def script(bench):
+        for size in range(1, 8):
+            bench.send(
+                write(PROGRAM, bytes(4)) + request(Command.WRITE, 1, at(PROGRAM.id, 0)[:size])
+            )
+            assert (await bench.reply()).status is OK
+            assert (await bench.reply()).status is Status.BAD_WRITE
+
+    Bench(script)
+
+
 @pytest.mark.parametrize("payload", [b"", b"some payload"])
 @pytest.mark.parametrize("command", [0, 5, 0x81, 0xC0, 0xFF])
 def test_unknown_command(command, payload):
@@ -407,6 +435,18 @@ def test_everything_sent_at_once(stall, run_clocks):
 
     bench = Bench(script, stall=stall, run_clocks=run_clocks)
     assert bench.runs == [frame for frame, _ in frames]
+
+
+def test_other_replies_do_not_split_an_answer():
+    frame, data = frame_of(6)
+
+    async def script(bench):
+        bench.send(write_frame(data) + request(Command.RUN, 1) + request(Command.HELLO, 2) * 30)
+        replies = [await bench.reply() for _ in range(32)]
+        runs = [reply for reply in replies if reply.command == Command.RUN]
+        assert [parse_result(run.payload, SHAPE.outputs) for run in runs] == [bench.expected(frame)]
+
+    Bench(script, result_gap=60)
 
 
 def test_busy_count_and_refusal():

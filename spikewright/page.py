@@ -435,6 +435,7 @@ def _resources(result: Facts | None, build: Facts) -> str:
         _table(("resource", "used", "available", "share"), rows),
         f"<p>Clock {result['clock_mhz']:g} MHz, Fmax {result['fmax_mhz']:.1f} MHz on "
         f"{escape(build['board'])}.</p>",
+        _soft(", ".join(f"{name}: {version}" for name, version in result["tools"].items())),
         _origin(result),
     )
 

@@ -45,6 +45,7 @@ SYNTH = {
     "clock_mhz": 50.0,
     "fmax_mhz": 61.25,
     "bitstream": "x.bit",
+    "tools": {"router": "Router 9.8"},
     "about": ABOUT,
 }
 
@@ -190,7 +191,14 @@ def test_page_with_everything(build):
     text = render(facts)
     page = Page(text)
     shown = ("90.00 %", "80.00 %", "70.00 %", "61.2 MHz", "1,234", "85.0 %", "20 µs", "a <command>")
-    for fragment in (*shown, "<b>name</b>", "2001-02-03T04:05:06Z", "tool 1.2", "seven frames"):
+    for fragment in (
+        *shown,
+        "<b>name</b>",
+        "2001-02-03T04:05:06Z",
+        "tool 1.2",
+        "seven frames",
+        "Router 9.8",
+    ):
         assert fragment in page.text, fragment
     assert page.text.count("Equal.") == 1
     assert "<b>name</b>" not in text

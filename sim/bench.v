@@ -219,23 +219,20 @@ module bench #(
         if (i_ready) i_valid <= 0;
         case (code)
             "S":
-                if (left == 0) code = 0;
-                else if ((!i_valid || i_ready) && {16'b0, random[47:32]} >= stalls) begin
+                if (left > 0 && (!i_valid || i_ready) && {16'b0, random[47:32]} >= stalls) begin
                     i_payload <= 8'($fgetc(script_file));
                     i_valid <= 1;
                     left = left - 1;
                 end
             "R", "W": begin
                 silence = 0;
-                if (left == 0) code = 0;
-                else left = left - 1;
+                left = left - 1;
             end
-            "B":
-                if (left == 0) code = 0;
-                else if (busy) left = left - 1;
-            "A": if (replies >= left) code = 0;
+            "B": if (busy) left = left - 1;
+            "A": if (replies >= left) left = 0;
             default: ;
         endcase
+        if (left <= 0) code = 0;
         if (silence > patience) begin
             $fwrite(log_file, "X %s %0d\n", code, left);
             finish(1);

@@ -75,6 +75,6 @@ def cell_models() -> str:
 def netlist_simulator(
     netlist: str, shape: HardwareShape, cache: Path, *, trace: bool
 ) -> VerilatorSimulator:
-    """Verilator's simulator of a netlist of the top of `shape`, quick to compile rather than to run."""
+    """A simulator of a netlist of the top of `shape`, quick to compile rather than to run."""
     text = netlist + cell_models()
     return build_simulator(text, shape, cache, trace=trace, optimisation="-O0")

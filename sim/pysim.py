@@ -91,18 +91,18 @@ class _Bench:
         if isinstance(self.op, Reset):
             self.recorders.append(self.new_recorder())
 
-    def clock(self, busy: int, replies: int) -> int | None:
-        """Advance the script; returns a byte to offer next, if there is one."""
+    def clock(self, busy: int, replies: int) -> tuple[int | None, bool]:
+        """Advance the script; returns a byte to offer next, if there is one, and the reset."""
         if self.op is None and not self.pending:
             self.fetch()
-        byte = None
+        byte, reset = None, isinstance(self.op, Reset)
         match self.op:
             case Send() if self.left:
                 if not self.pending and self.flows():
                     byte = self.op.data[self.op.count - self.left]
                     self.left -= 1
-            case UntilReplies():
-                self.left = max(0, self.op.count - replies)
+            case UntilReplies() if replies >= self.left:
+                self.left = 0
             case Reset() | Wait():
                 self.silence = 0
                 self.left -= 1
@@ -110,7 +110,7 @@ class _Bench:
                 self.left -= busy
         if self.left <= 0:
             self.op = None
-        return byte
+        return byte, reset
 
 
 class PysimSimulator:
@@ -143,7 +143,7 @@ class PysimSimulator:
             observed += [top.busy, top.activity, top.trace.valid, top.trace.payload]
 
         async def testbench(ctx):  # type: ignore[no-untyped-def]
-            reset = 1
+            reset = True
             o_ready = trace_ready = 0
             ctx.set(domain.rst, 1)
             while True:
@@ -166,7 +166,7 @@ class PysimSimulator:
                         if trace:
                             recorder.record(record)
                     recorder.activity(busy, activity)
-                byte = bench.clock(busy, len(recorder.reply_clocks) if recorder else 0)
+                byte, reset = bench.clock(busy, len(recorder.reply_clocks) if recorder else 0)
                 if bench.finished:
                     return
                 if bench.silence > patience:
@@ -175,7 +175,6 @@ class PysimSimulator:
                     bench.pending = True
                     ctx.set(top.i.valid, 1)
                     ctx.set(top.i.payload, byte)
-                reset = int(isinstance(bench.op, Reset))
                 ctx.set(domain.rst, reset)
                 o_ready = int(bench.flows())
                 ctx.set(top.o.ready, o_ready)

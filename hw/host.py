@@ -329,8 +329,9 @@ class HostPort(wiring.Component):
     """Between a byte stream to and from the host, and the engine.
 
     Messages are executed in the order in which they come; a message that waits holds back those
-    behind it, ABORT included. WRITE requests pass at nearly one byte a clock. Runs use the two frame
-    banks in turn, so every RUN needs its own frame; one without runs on the bank's old contents.
+    behind it, ABORT included. WRITE requests pass at nearly one byte a clock. Runs use the two
+    frame banks in turn, so every RUN needs its own frame; one without runs on the bank's old
+    contents.
 
     Members
     -------

@@ -530,17 +530,16 @@ def test_abort_keeps_a_frame_that_was_not_run():
     assert Bench(script, run_clocks=2000).runs == [second]
 
 
-@pytest.mark.parametrize("delay", range(0, 120, 5))
-def test_abort_at_any_time(delay):
+@pytest.mark.parametrize("run_clocks", range(1, 60))
+def test_abort_at_any_time(run_clocks):
     """An answer is either complete and before the reply to ABORT, or never sent."""
     frame, data = frame_of(4)
 
     async def script(bench):
-        bench.send(write_frame(data) + request(Command.RUN, 1))
+        bench.send(write_frame(data))
         await bench.reply()
-        await bench.sent()
-        await bench.wait(delay)
-        bench.send(request(Command.ABORT, 2) + write_frame(data) + request(Command.RUN, 3))
+        bench.send(request(Command.RUN, 1) + request(Command.ABORT, 2))
+        bench.send(write_frame(data) + request(Command.RUN, 3))
         replies = [await bench.reply()]
         if replies[0].command == Command.RUN:
             assert parse_result(replies[0].payload, SHAPE.outputs) == bench.expected(frame)
@@ -551,7 +550,7 @@ def test_abort_at_any_time(delay):
         assert (reply.command, reply.tag) == (Command.RUN, 3)
         assert parse_result(reply.payload, SHAPE.outputs) == bench.expected(frame)
 
-    Bench(script, run_clocks=50, stall=0.1 if delay % 2 else 0.0, seed=delay)
+    Bench(script, run_clocks=run_clocks)
 
 
 @pytest.mark.parametrize("seed", range(4))

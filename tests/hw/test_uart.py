@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 from amaranth.sim import Simulator
@@ -147,11 +148,9 @@ def test_sends(divisor, stall):
 
 def test_sends_a_byte_every_ten_bits():
     levels = run_transmitter(bytes(10), divisor=8)
-    edges = [
-        i for i, (a, b) in enumerate(zip(levels, levels[1:], strict=False)) if (a, b) == (1, 0)
-    ]
+    edges = [i for i, (a, b) in enumerate(pairwise(levels)) if (a, b) == (1, 0)]
     assert len(edges) == 10
-    assert {b - a for a, b in zip(edges, edges[1:], strict=False)} == {81}
+    assert {b - a for a, b in pairwise(edges)} == {81}
 
 
 @pytest.mark.parametrize(

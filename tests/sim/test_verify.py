@@ -1,0 +1,152 @@
+"""Verification from files: what it reports, and that it sees one flipped bit."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikewright.errors import SpikewrightError
+from spikewright.hardware import Activity
+from spikewright.image import Build, MemoryImage, make_images, read_build, write_build
+from spikewright.layout import unpack
+from spikewright.network import Network
+from spikewright.sim.compare import first_mismatch
+from spikewright.sim.golden import Golden
+from spikewright.sim.random_networks import random_frames, random_network
+from spikewright.sim.rtl import simulate
+from spikewright.sim.verify import lane_updates, verify
+from spikewright.sw.mapper import map_network
+
+FRAMES = 7
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    rng = np.random.default_rng(8)
+    while True:
+        network = random_network(
+            rng, size=4000, style="conv", channels=(3, 7), side=(5, 7), max_layers=3, steps=(4, 4)
+        )
+        if len(network.layers) == 3:
+            break
+    folder = tmp_path_factory.mktemp("build")
+    write_build(folder, network, map_network(network, cores=1, lanes=4))
+    return read_build(folder)
+
+
+def frames_of(build: Build) -> np.ndarray:
+    return random_frames(np.random.default_rng(1), build.network, FRAMES)
+
+
+@pytest.mark.parametrize("backend", ["verilator", "pysim"])
+def test_equal(build: Build, backend: str) -> None:
+    """The figures add up, and the report is JSON."""
+    frames = frames_of(build)[:4]
+    report = verify(build, frames, backend=backend, trace_images=2, stalls=0.1)  # type: ignore[arg-type]
+    assert report.equal
+    assert (report.images, report.traced, report.backend) == (4, 2, backend)
+    assert report.clocks.shape == (4,)
+    assert sum(report.activity.values()) == report.clocks.sum()
+    assert set(report.activity) == {kind.name.lower() for kind in Activity}
+    assert 0.2 < report.word_utilisation < 1
+    assert 0.1 < report.lane_utilisation < report.word_utilisation
+    data = report.to_json()
+    assert json.loads(json.dumps(data)) == data
+    assert data["mismatch"] is None
+
+
+def test_lane_updates(build: Build) -> None:
+    """Counted by hand for the first layer: every synaptic addition, scan and initialisation."""
+    network = replace(build.network, layers=build.network.layers)
+    golden = Golden(network).run(frames_of(build))
+    neurons = sum(int(np.prod(layer.shape)) for layer in network.layers)
+    additions = sum(np.mean(layer) for layer in golden.synaptic_operations)
+    expected = additions + neurons * (network.steps + 1)
+    assert lane_updates(golden, network.steps) == pytest.approx(expected)
+
+
+def flipped(build: Build) -> Iterator[tuple[dict[str, MemoryImage], Network]]:
+    """Images with one flipped weight bit of lane 0, and the network that they make."""
+    image = build.images["weight_0"]
+    for word, bit in product(range(image.shape.words), (1, 0, 2)):
+        words = list(image.words)
+        words[word] ^= 1 << bit
+        images = {**build.images, "weight_0": MemoryImage(image.shape, tuple(words))}
+        try:
+            sick = unpack(build.network, build.mapping, {n: i.words for n, i in images.items()})
+        except SpikewrightError:  # the one negative number too many
+            continue
+        yield images, sick
+
+
+def test_a_flipped_weight_bit_is_found(build: Build) -> None:
+    """The first mismatch is where the golden model of the flipped network first differs."""
+    frames = frames_of(build)
+    healthy = Golden(build.network).run(frames, trace=True)
+    used = 0
+    for images, sick in islice(flipped(build), 2, 40, 9):
+        expected = first_mismatch(
+            healthy.trace or (), Golden(sick).run(frames, trace=True).trace or ()
+        )
+        report = verify(build, frames, trace_images=FRAMES, images=images)
+        assert report.mismatch == expected
+        assert report.equal == (expected is None)
+        if expected is not None:
+            used += 1
+            data = report.to_json()["mismatch"]
+            assert data["text"] == str(expected)
+            assert data["layer"] in [layer.name for layer in build.network.layers]
+    assert used >= 2
+
+
+def test_a_difference_behind_the_traced_images_is_found(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without trace only outputs are compared; the image is counted through all portions."""
+    monkeypatch.setattr("spikewright.sim.verify.PORTION", 1)
+    frames = frames_of(build)
+    healthy = Golden(build.network).run(frames)
+    for images, sick in flipped(build):
+        differing = (Golden(sick).run(frames).potentials != healthy.potentials).any(1)
+        if differing.any() and not differing[0]:
+            report = verify(build, frames, trace_images=0, images=images)
+            assert report.mismatch is not None
+            assert report.mismatch.quantity == "potential"
+            assert report.mismatch.image == differing.argmax()
+            return
+    pytest.fail("no flipped bit leaves the first image alone")
+
+
+def test_bad_frames(build: Build) -> None:
+    with pytest.raises(SpikewrightError, match=r"^frames: expected shape"):
+        verify(build, np.zeros((2, 1, 1, 1), np.uint8))
+
+
+def test_progress(build: Build) -> None:
+    seen: list[float | None] = []
+    verify(build, frames_of(build), trace_images=2, progress=lambda _, done: seen.append(done))
+    assert seen[0] == 0
+    assert len(seen) >= 2
+
+
+def test_the_hardware_is_loaded_from_the_images(build: Build, tmp_path: Path) -> None:
+    """The network given to the simulation lends its geometry only."""
+    frames = frames_of(build)[:2]
+    empty = replace(
+        build.network,
+        layers=tuple(
+            replace(layer, synapses=tuple(replace(s, weight=0 * s.weight) for s in layer.synapses))
+            for layer in build.network.layers
+        ),
+    )
+    got = simulate(build.images, empty, build.mapping, frames, backend="pysim", cache=tmp_path)
+    expected = Golden(build.network).run(frames)
+    np.testing.assert_array_equal(got.potentials, expected.potentials)
+    images = make_images(empty, build.mapping)
+    other = simulate(images, build.network, build.mapping, frames, backend="pysim", cache=tmp_path)
+    np.testing.assert_array_equal(other.potentials, Golden(empty).run(frames).potentials)
+    assert (other.potentials != got.potentials).any()

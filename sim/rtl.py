@@ -54,6 +54,9 @@ Frames = npt.NDArray[np.uint8]
 Backend = Literal["verilator", "pysim"]
 BACKENDS: tuple[Backend, ...] = ("verilator", "pysim")
 
+CHUNK = 4096
+"""Trace records that are unpacked at a time: every bit takes eight bytes meanwhile."""
+
 DRAIN = 400
 """Clocks after the last reply in which the trace stream empties, even if it is often held."""
 
@@ -279,6 +282,14 @@ def _activity(epoch: Epoch, clocks: Ints) -> Ints:
 
 def _fields(records: npt.NDArray[np.uint32], shape: HardwareShape) -> dict[str, Ints]:
     """The fields of trace records: ``(records,)``, or ``(records, lanes)`` for the last two."""
+    if not len(records):
+        records = np.zeros((0, -(-shape.trace_bits // 32)), np.uint32)
+    starts = range(0, max(1, len(records)), CHUNK)
+    parts = [_unpacked(records[start : start + CHUNK], shape) for start in starts]
+    return {name: np.concatenate([part[name] for part in parts]) for name in shape.trace_fields}
+
+
+def _unpacked(records: npt.NDArray[np.uint32], shape: HardwareShape) -> dict[str, Ints]:
     raw = np.unpackbits(
         np.ascontiguousarray(records, dtype="<u4").view(np.uint8), axis=1, bitorder="little"
     )
@@ -311,7 +322,7 @@ def assemble(
     Raises SpikewrightError naming the first record that is missing, doubled, or of no place.
     """
     shape = mapping.shape
-    fields = _fields(records, shape) if len(records) else _empty(shape)
+    fields = _fields(records, shape)
     traces = [
         LayerTrace(
             layer.name,
@@ -327,14 +338,6 @@ def assemble(
     if len(strangers):
         raise SpikewrightError(f"trace: a record of core {strangers[0]}, which does not exist")
     return tuple(traces)
-
-
-def _empty(shape: HardwareShape) -> dict[str, Ints]:
-    lanes = ("spikes", "membranes")
-    return {
-        name: np.zeros((0, shape.lanes) if name in lanes else 0, np.int64)
-        for name in shape.trace_fields
-    }
 
 
 def _assemble_core(

@@ -22,7 +22,7 @@ __all__ = ["CACHE", "VerifyReport", "lane_updates", "verify"]
 Frames = npt.NDArray[np.uint8]
 CACHE = "sim"
 """Folder of a build directory that keeps compiled simulators."""
-PORTION, TRACED_PORTION = 200, 10
+PORTION, TRACED_PORTION = 50, 10
 """Images of one simulation, without and with their states."""
 
 

@@ -404,7 +404,9 @@ def packed(case: Example, found: list[dict[str, int]]) -> npt.NDArray[np.uint32]
     return np.frombuffer(data, "<u4").reshape(-1, size)
 
 
-def test_assembled_trace(case: Example) -> None:
+@pytest.mark.parametrize("chunk", [7, 4096])
+def test_assembled_trace(case: Example, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikewright.sim.rtl.CHUNK", chunk)
     found = records(case)
     one_core_late = sorted(found, key=lambda record: record["core"])
     for order in (found, one_core_late):

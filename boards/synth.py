@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -113,11 +114,14 @@ def _run(tool: str, arguments: Sequence[str], work: Path, log: str) -> int:
         ).returncode
 
 
-def _fail(what: str, log: Path) -> SpikewrightError:
+def _fail(what: str, status: int, log: Path) -> SpikewrightError:
     """The error for a tool that failed, with the first line of its log that tells why."""
     lines = log.read_text(errors="replace").splitlines()
     reasons = [line.strip() for line in lines if line.lstrip().upper().startswith("ERROR")]
-    reason = reasons[0] if reasons else lines[-1].strip() if lines else "no output"
+    if status < 0:
+        reason = f"it was ended by {signal.Signals(-status).name}"
+    else:
+        reason = next(iter(reasons), f"exit status {status}")
     return SpikewrightError(f"{what} failed: {reason}; see {log}")
 
 
@@ -184,8 +188,9 @@ def synthesise(
     plan.extract(work)
 
     progress("synthesising", None)
-    if _run(yosys, ["-q", "-l", "yosys.rpt", f"{NAME}.ys"], work, "yosys.log"):
-        raise _fail("synth: yosys", work / "yosys.log")
+    status = _run(yosys, ["-q", "-l", "yosys.rpt", f"{NAME}.ys"], work, "yosys.log")
+    if status:
+        raise _fail("synth: yosys", status, work / "yosys.log")
 
     progress("placing and routing", None)
     arguments = [
@@ -196,10 +201,10 @@ def synthesise(
         *("--seed", str(seed)),
         *("--report", "report.json", "--quiet", "--log", "nextpnr.rpt"),
     ]
-    failed = _run(nextpnr, arguments, work, "nextpnr.log")
+    status = _run(nextpnr, arguments, work, "nextpnr.log")
     report_file = work / "report.json"
     if not report_file.exists():
-        raise _fail("synth: nextpnr", work / "nextpnr.log")
+        raise _fail("synth: nextpnr", status, work / "nextpnr.log")
     report = json.loads(report_file.read_text())
     fmax = _fmax(report)
     if fmax < wanted / 1e6:
@@ -207,13 +212,14 @@ def synthesise(
             f"synth: reached {fmax:.1f} MHz of the wanted {wanted / 1e6:g} MHz on the "
             f"{board.name}; choose --clock {int(fmax)}, or another seed"
         )
-    if failed:
-        raise _fail("synth: nextpnr", work / "nextpnr.log")
+    if status:
+        raise _fail("synth: nextpnr", status, work / "nextpnr.log")
 
     progress("packing the bitstream", None)
     packing = ["--compress", "--input", f"{NAME}.config", "--bit", f"{NAME}.bit"]
-    if _run(ecppack, packing, work, "ecppack.log"):
-        raise _fail("synth: ecppack", work / "ecppack.log")
+    status = _run(ecppack, packing, work, "ecppack.log")
+    if status:
+        raise _fail("synth: ecppack", status, work / "ecppack.log")
     write_bytes(bitstream, (work / f"{NAME}.bit").read_bytes())
     used = report["utilization"]
     return SynthReport(

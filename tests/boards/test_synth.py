@@ -40,13 +40,15 @@ SHAPE = HardwareShape(
 )
 
 TOOL = """#!{python}
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
 if "--version" in sys.argv:
     print("pretended 1.25+7 (of today)")
     raise SystemExit
 where = Path(__file__).parent
 print("Info: working")
+if (where / "{name}.ends").exists():
+    os.kill(os.getpid(), signal.SIGTERM)
 print("ERROR: out of luck") if (where / "{name}.fails").exists() else None
 outputs = {{"--textcfg": "config", "--report": "report.json", "--bit": "bits"}}
 for option, file in outputs.items():
@@ -160,6 +162,11 @@ def test_failing_place_and_route(tools, out):
     check_error(r"^synth: nextpnr failed: ERROR: out of luck; see .*nextpnr\.log$", out)
     (tools.folder / "report.json").unlink()
     check_error(r"^synth: nextpnr failed: ERROR: out of luck; see .*nextpnr\.log$", out)
+
+
+def test_tool_ended_by_a_signal(tools, out):
+    (tools.folder / "nextpnr-ecp5.ends").touch()
+    check_error(r"^synth: nextpnr failed: it was ended by SIGTERM; see .*nextpnr\.log$", out)
 
 
 def test_missed_clock(tools, out):

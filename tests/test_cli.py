@@ -448,7 +448,9 @@ def test_a_build_needs_no_torch(out):
 
 def test_interrupt():
     code = (
-        "import spikewright.cli as cli, time\n"
+        "import signal, spikewright.cli as cli, time\n"
+        # A shell's background job starts with SIGINT ignored, and this process may be in one.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(args, progress):\n"
         "    print('waiting', flush=True)\n"
         "    time.sleep(60)\n"

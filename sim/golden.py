@@ -198,7 +198,7 @@ class _Layer:
         self.bias = _per_channel(layer.bias, dtype)
         self.initial = _per_channel(layer.initial, dtype)
         self.threshold = _per_channel(layer.threshold, dtype)
-        peak = network.input.maximum if layer.direct else 1
+        peak = network.input.maximum if network.direct(layer) else 1
         self.groups = [_Synapses(s, network.source_shape(s), peak, dtype) for s in layer.synapses]
 
     def drive(self, sources: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -226,7 +226,7 @@ def _exact_type(network: Network, index: int) -> Any:
     that plus the bias, the threshold and the greatest potential.
     """
     layer = network.layers[index]
-    peak = network.input.maximum if layer.direct else 1
+    peak = network.input.maximum if network.direct(layer) else 1
     low, high = network.potential_ranges[index]
     bound = int(np.abs(layer.bias).max()) + int(max(high.max(), -low.min()))
     bound += int(layer.threshold.max())
@@ -290,7 +290,9 @@ class Golden:
         """Membranes and spikes ``(C, H, W, N)`` of every layer after each step."""
         pixels = np.ascontiguousarray(np.moveaxis(frames, 0, -1))
         layers = self._layers
-        constant = [layer.drive([pixels]) if layer.layer.direct else None for layer in layers]
+        constant = [
+            layer.drive([pixels]) if self.network.direct(layer.layer) else None for layer in layers
+        ]
         membranes = [
             np.broadcast_to(layer.initial, (*layer.layer.shape, len(frames))).copy()
             for layer in layers

@@ -241,7 +241,7 @@ def _work(network: Network) -> int:
     full = np.full((1, *network.input.shape), network.input.maximum // 3, np.uint8)
     result = Golden(_always_firing(network)).run(full)
     synaptic = sum(
-        int(n[0]) // (1 if layer.direct else 2)
+        int(n[0]) // (1 if network.direct(layer) else 2)
         for n, layer in zip(result.synaptic_operations, network.layers, strict=True)
     )
     return synaptic + sum(result.scan_operations)

@@ -143,7 +143,9 @@ def patience(network: Network, mapping: Mapping, stalls: float) -> int:
     for layer, where in zip(network.layers, mapping.layers, strict=True):
         for synapse in layer.synapses:
             taps = synapse.weight.shape[2] * synapse.weight.shape[3]
-            events = int(np.prod(network.source_shape(synapse))) * (5 if layer.direct else 1)
+            events = int(np.prod(network.source_shape(synapse))) * (
+                5 if network.direct(layer) else 1
+            )
             work += events * (taps * max(where.groups) + 4)
         work += 4 * layer.shape[1] * layer.shape[2] * max(where.groups)
     waiting = 1 / (1 - min(stalls, 0.99))

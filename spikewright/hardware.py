@@ -28,6 +28,7 @@ __all__ = [
     "LayerMapping",
     "Mapping",
     "MemoryShape",
+    "Mode",
     "Opcode",
     "Region",
     "Register",
@@ -54,23 +55,52 @@ class Opcode(enum.IntEnum):
     """The image is done."""
 
 
+class Mode(enum.IntFlag):
+    """Bits of the registers FIRE and FINAL: what a scan may do (see :mod:`spikewright.neuron`)."""
+
+    FIRES = 1
+    HOLDS = 2
+    """Not on a tie."""
+    BELOW = 4
+    """Takes a spike back below zero."""
+    AT = 8
+    """Takes a spike back at the negative threshold."""
+    GATED = 16
+    """Not below a count of zero."""
+    LIMITED = 32
+    """Not beyond a count of LIMIT."""
+    CAPPED = 64
+    """The greatest digit, if sent, is all of the step."""
+    POWER = 128
+    """Any digit is all of the step."""
+    ZERO = 256
+    """Resets to zero."""
+    SWITCHES = 512
+    """Sends the changes of whether it fires (TSC)."""
+    LATCH = 1024
+    """Once ceased, silent for ever."""
+    MAXIMUM = 2048
+    """The potential is the greatest of WINDOW membranes, less the count."""
+
+
 class Register(enum.IntEnum):
     """Registers of a unit. Those from SOURCE_GROUPS on belong to its spike (or frame) source."""
 
     LAYER = 0
     """Index of the layer, for the trace."""
     STEPS = 1
-    """T; the frame source sends one step."""
+    """All steps, the final one included; the direct frame source sends one."""
     GROUPS = 2
     """Channel groups (of `lanes` channels) this core owns in the layer; 0: takes no part."""
     WORDS = 3
-    """Membrane words of a group: output height times width."""
+    """Membrane words of a group: output height times width, times WINDOW."""
     FIRE = 4
-    """0: integrate only; 1: fires at U >= threshold; 2: fires at U > threshold."""
+    """The :class:`Mode` of ordinary steps."""
     TOKENS = 5
     """End-of-step tokens that complete a step: the number of sources that take part."""
-    DIRECT = 6
-    """1: events are the frame's; they go into the second accumulator, once."""
+    CURRENT = 6
+    """1: events are the frame's; they go into the second accumulator, once. 2: events go into the
+    second accumulator in every step. 0: into the membranes."""
     SHIFT = 7
     """Static shift of the weights: the membrane's fractional bits."""
     WEIGHT_BASE = 8
@@ -85,6 +115,8 @@ class Register(enum.IntEnum):
     PARAMETER_BASE = 13
     SPIKE_BASE = 14
     """Where this layer's spikes are written, step after step."""
+    INPUT_STEPS = 15
+    """Steps with bias and input."""
     SOURCE_GROUPS = 16
     """Channel groups that this source sends (the frame source: channels); 0: silent."""
     SOURCE_CHANNEL = 17
@@ -96,6 +128,26 @@ class Register(enum.IntEnum):
     AXIS_Y = 21
     """First entry of the axis table for y."""
     AXIS_X = 22
+    SOURCE_PLANES = 23
+    """Digits of an ordinary step: each is a pass over all words, the greatest first."""
+    SOURCE_FINAL = 24
+    """Digits of the last step."""
+    SOURCE_REPEATS = 25
+    """1: the same words are read again in every step. A core's then hold numbers that pairs of
+    events code (TSC)."""
+    PASSES = 26
+    """Scans of an ordinary step, one a digit."""
+    FINAL_PASSES = 27
+    """Scans of the last step, which add their first row whether there is input or not; 0: it is an
+    ordinary step."""
+    FINAL = 28
+    """The :class:`Mode` of the final step."""
+    LIMIT = 29
+    """Zmax: the greatest count."""
+    WINDOW = 30
+    """Membranes of a max-pool window; 1 for all other layers."""
+    OUTPUTS = 31
+    """Membrane words of a group that fire: WORDS over WINDOW."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +186,9 @@ class Region(enum.IntEnum):
     WEIGHT = 0x40
     """A word holds one weight for each lane, lane 0 in the low bits."""
     PARAMETER = 0x80
-    """Per group three rows of one number a lane: initial potential, bias, bias - threshold."""
+    """Rows of one number a lane: V(0) of every group; then for each scan of an ordinary step, and
+    for each of the final one, what every group adds, compares with and (with `ceils`) adds to
+    compare with zero."""
 
 
 def memory_id(region: Region, core: int = 0) -> int:
@@ -177,21 +231,40 @@ def bits_for(maximum: int) -> int:
 class HardwareShape:
     """Everything elaboration depends on. Depths are per core, in words.
 
-    `membrane_bits` holds every potential, `compare_bits` every potential less its threshold,
-    `current_bits` the second accumulator. `shift_max` is the largest total left shift of a weight.
+    `membrane_bits` holds every membrane, `compare_bits` every potential and what it is compared
+    with, `current_bits` the second accumulator. `shift_max` is the largest total left shift of a
+    weight.
     """
 
     cores: int
     lanes: int
     steps: int
+    input_steps: int
+    code: str
+    """The frame's :class:`~spikewright.network.InputCode`."""
+    seed: int
     pixel_bits: int
     weight_bits: int
     membrane_bits: int
     compare_bits: int
     current_bits: int
+    count_bits: int
+    """Of the count of spikes sent; 0: no layer counts."""
+    digits: int
+    """The most scans of a step."""
     shift_max: int
-    holds: bool
-    """Whether some layer does not fire on a tie."""
+    modes: int
+    """Union of all layers' :class:`Mode` bits: what the lanes must be able to do."""
+    signed: bool
+    """Whether spikes have a sign."""
+    ceils: bool
+    """Whether spikes of several digits are taken back below zero (a third row a scan)."""
+    pairs: bool
+    """Whether layers send numbers as pairs: TSC, one layer after the other."""
+    accumulates: bool
+    """Whether layers integrate events into the second accumulator in every step."""
+    window: int
+    """The most membranes of a max-pool window."""
     taps: int
     """The most taps of one axis that one event lands on."""
     outputs: int
@@ -209,14 +282,35 @@ class HardwareShape:
             raise SpikewrightError(f"hardware: {self.cores} cores; 1 to {MAX_CORES} are supported")
         if not (1 <= self.lanes <= 64) or self.lanes & (self.lanes - 1):
             raise SpikewrightError(f"hardware: {self.lanes} lanes; use a power of two up to 64")
-        if self.membrane_bits > 32:
+        if max(self.membrane_bits, self.compare_bits) > 32:
             raise SpikewrightError(
-                f"hardware: membranes need {self.membrane_bits} bits, at most 32 are supported; "
+                f"hardware: potentials need {max(self.membrane_bits, self.compare_bits)} bits, at most 32 are supported; "
                 "use fewer steps or weight bits"
             )
         for field in fields(self):
-            if getattr(self, field.name) < 0:
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < 0:
                 raise SpikewrightError(f"hardware: {field.name} is negative")
+
+    def has(self, mode: Mode) -> bool:
+        """Whether some layer has one of the bits of `mode`."""
+        return bool(self.modes & mode)
+
+    @property
+    def rows(self) -> int:
+        """Parameter rows of one scan of a group."""
+        return 3 if self.ceils else 2
+
+    @property
+    def spike_width(self) -> int:
+        """Bits of a word of the spike buffer: mask, signs above it; or a number a lane."""
+        plane = self.lanes * (1 + self.signed)
+        return max(plane, self.lanes * self.count_bits) if self.pairs else plane
+
+    @property
+    def state_bits(self) -> int:
+        """Bits a lane of the count memory: the count, and whether the step is done."""
+        return self.count_bits + (1 if self.digits > 1 else 0)
 
     # Widths of the fields of an event, and of addresses.
     @property
@@ -248,17 +342,23 @@ class HardwareShape:
     def trace_fields(self) -> dict[str, int]:
         """Fields of one trace record and their widths, low bits first.
 
-        `word` counts the membrane words of the core's slice of the layer: group, y, x. `membranes`
-        and `spikes` hold all lanes, lane 0 in the low bits, as they are after the scan.
+        `word` counts the words of the core's slice of the layer: group, y, x; `digit` is the binary
+        digit of the scan. `spikes` and `negative` (their signs), `counts` and `membranes` hold all
+        lanes, lane 0 in the low bits, as they are after the scan; max-pool layers show what is left
+        to send as their membrane.
         """
-        return {
+        result = {
             "core": bits_for(MAX_CORES - 1),
             "layer": 5,
             "step": bits_for(self.steps),
+            "digit": bits_for(max(1, self.digits - 1)),
             "word": self.word_address_bits,
             "spikes": self.lanes,
+            "negative": self.lanes if self.signed else 0,
+            "counts": self.lanes * self.count_bits,
             "membranes": self.lanes * self.membrane_bits,
         }
+        return {name: width for name, width in result.items() if width}
 
     @property
     def trace_bits(self) -> int:
@@ -297,6 +397,8 @@ class HardwareShape:
         """Every memory of the accelerator as instantiated, for resource estimates."""
         program, axis, *cores = self.loadable()
         result = [MemoryShape("frame", 2 * self.frame_words, self.pixel_bits), program]
+        if self.code == "isi":
+            result.append(MemoryShape("phase", self.frame_words, self.pixel_bits))
         # Each source (one a core, and the frame's) reads a y and an x entry at once.
         result += [
             MemoryShape(f"axis_{i}", axis.words, axis.width) for i in range(2 * (self.cores + 1))
@@ -308,7 +410,12 @@ class HardwareShape:
                     f"membrane_{core}", self.membrane_words, self.lanes * self.membrane_bits
                 ),
                 MemoryShape(f"current_{core}", self.current_words, self.lanes * self.current_bits),
-                MemoryShape(f"spike_{core}", self.spike_words, self.lanes),
+                MemoryShape(
+                    f"count_{core}",
+                    self.membrane_words if self.state_bits else 0,
+                    self.lanes * self.state_bits,
+                ),
+                MemoryShape(f"spike_{core}", self.spike_words, self.spike_width),
             ]
         return tuple(memory for memory in result if memory.words)
 
@@ -330,7 +437,14 @@ class HardwareShape:
 
 @dataclass(frozen=True)
 class LayerMapping:
-    """Where one layer lies; the tuples hold one entry a core."""
+    """Where one layer lies; the tuples hold one entry a core.
+
+    `passes` are the scans of an ordinary step, one a digit; `final_passes` those of the final step,
+    0 where it is like any other.
+    """
+
+    passes: int
+    final_passes: int
 
     first_group: tuple[int, ...]
     groups: tuple[int, ...]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import SpikewrightError
 from .files import write_text
@@ -25,7 +26,6 @@ from .network import (
     FloatNetwork,
     Layer,
     Network,
-    NeuronSpec,
     Synapse,
     check_schema,
     geometry_from_json,
@@ -33,6 +33,7 @@ from .network import (
     input_from_json,
     input_to_json,
 )
+from .neuron import NeuronModel, NeuronSpec
 
 __all__ = ["Build", "MemoryImage", "make_images", "read_build", "write_build"]
 
@@ -109,7 +110,7 @@ class Build:
 
 def make_images(network: Network, mapping: Mapping) -> dict[str, MemoryImage]:
     """The images of `network`, by memory name; checks that no membrane can wrap."""
-    check_ranges(network, mapping.shape)
+    check_ranges(network, mapping)
     words = pack(network, mapping)
     return {
         shape.name: MemoryImage(shape, tuple(words[shape.name]))
@@ -121,6 +122,7 @@ def _structure(network: Network) -> dict[str, Any]:
     return {
         "input": input_to_json(network.input),
         "steps": network.steps,
+        "input_steps": network.input_steps,
         "weight_bits": network.weight_bits,
         "layers": [
             {
@@ -147,32 +149,37 @@ def _skeleton(data: dict[str, Any]) -> Network:
     """The network of :func:`_structure` with placeholder numbers, for :func:`unpack` to fill."""
     layers = []
     for entry in data["layers"]:
-        channels = entry["shape"][0]
         c, h, w = entry["shape"]
+        spec = NeuronSpec.from_json(entry["neuron"])
+        pooling = spec.model is NeuronModel.MAX_POOL
         synapses = tuple(
             Synapse(
-                weight=np.zeros(s["weight_shape"], np.int64),
+                weight=_placeholder(s["weight_shape"], pooling),
                 shift=s["shift"],
                 **geometry_from_json(s),
             )
             for s in entry["synapses"]
         )
-        ones = np.ones(channels, np.int64)
+        ones = np.ones(c, np.int64)
+        unit = np.array(entry["unit"])
         layers.append(
-            Layer(
-                entry["name"],
-                NeuronSpec.from_json(entry["neuron"]),
-                (c, h, w),
-                synapses,
-                ones,
-                0 * ones,
-                0 * ones,
-                np.array(entry["unit"]),
-            )
+            Layer(entry["name"], spec, (c, h, w), synapses, ones, 0 * ones, 0 * ones, unit)
         )
     return Network(
-        input_from_json(data["input"]), data["steps"], data["weight_bits"], tuple(layers)
+        input_from_json(data["input"]),
+        data["steps"],
+        data["weight_bits"],
+        tuple(layers),
+        data.get("input_steps", 0),
     )
+
+
+def _placeholder(shape: Sequence[int], identity: bool) -> npt.NDArray[np.int64]:
+    """Weights of `shape` that a layer accepts: max pooling takes the identity and nothing else."""
+    weight = np.zeros(shape, np.int64)
+    if identity:
+        weight[np.arange(shape[0]), np.arange(shape[0])] = 1
+    return weight
 
 
 def write_build(
@@ -249,7 +256,7 @@ def read_build(directory: str | Path) -> Build:
         ) from None
     words: dict[str, Sequence[int]] = {name: image.words for name, image in images.items()}
     network = unpack(skeleton, mapping, words)
-    check_ranges(network, mapping.shape)
+    check_ranges(network, mapping)
     if pack(network, mapping)["program"] != list(words["program"]):
         raise SpikewrightError(
             f"{target / 'program.mem'}: does not match the layers of {NETWORK}; compile again"

@@ -19,16 +19,31 @@ from .hardware import (
     FRAME_UNIT,
     HardwareShape,
     Instruction,
+    LayerMapping,
     Mapping,
+    Mode,
     Opcode,
     Register,
 )
-from .network import INPUT, Layer, Network, Synapse, Tie
+from .network import INPUT, InputCode, Layer, Network, PoolKind, Synapse
+from .neuron import Digits, Negative, NeuronModel, Reset, Rounding, Tie
 
-__all__ = ["AxisEntry", "axis_table", "layer_axes", "pack", "program", "unpack"]
+__all__ = [
+    "AxisEntry",
+    "axis_table",
+    "final_digits",
+    "layer_axes",
+    "layer_modes",
+    "needs_ceils",
+    "pack",
+    "parameter_words",
+    "program",
+    "scans",
+    "spike_words",
+    "unpack",
+]
 
 Ints = npt.NDArray[np.int64]
-PARAMETER_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,86 @@ def weight_words(synapse: Synapse) -> int:
     return int(np.prod(synapse.weight.shape[1:]))
 
 
+def window(layer: Layer) -> int:
+    """Membranes a neuron takes the greatest of: the max-pool window, 1 for all other layers."""
+    synapse = only_synapse(layer)
+    return synapse.pool.area if synapse.pool.kind is PoolKind.MAX else 1
+
+
+# ------------------------------------------------------------------------------------------- scans
+
+
+def layer_modes(network: Network, layer: Layer) -> tuple[Mode, Mode]:
+    """What a scan of `layer` may do in an ordinary step, and in the final one (0: the same)."""
+    spec = layer.neuron
+    if not spec.fires:
+        return Mode(0), Mode(0)
+    shared = Mode.FIRES
+    if spec.gated:
+        shared |= Mode.GATED
+    if spec.zmax is not None or spec.codes:
+        shared |= Mode.LIMITED
+    if spec.model is NeuronModel.MAX_POOL:
+        mode = shared | Mode.AT | Mode.MAXIMUM
+        return mode, mode if network.has_final else Mode(0)
+    holds = Mode.HOLDS if spec.tie is Tie.HOLDS else Mode(0)
+    if spec.codes:
+        return Mode(0), shared | holds
+    ordinary = shared | holds
+    if spec.switches:
+        ordinary |= Mode.SWITCHES | (Mode.LATCH if spec.latch else Mode(0))
+    if spec.reset is Reset.ZERO:
+        ordinary |= Mode.ZERO
+    ordinary |= {
+        Negative.NONE: Mode(0),
+        Negative.BELOW_ZERO: Mode.BELOW,
+        Negative.AT_THRESHOLD: Mode.AT,
+    }[spec.negative]
+    if spec.smax > 1:
+        ordinary |= Mode.POWER if spec.digits is Digits.POWER else Mode.CAPPED
+    final = Mode(0) if spec.rounding is Rounding.NONE else shared | Mode.BELOW
+    return ordinary, final
+
+
+def scans(network: Network, index: int) -> tuple[int, int]:
+    """Scans of an ordinary step of layer `index`, and of the final one (0: an ordinary step)."""
+    layer = network.layers[index]
+    _, final = layer_modes(network, layer)
+    return max(1, layer.neuron.step_digits), final_digits(network, index) if final else 0
+
+
+def final_digits(network: Network, index: int) -> int:
+    """Binary digits of what layer `index` may send in a final step of its own."""
+    return network.ranges.layers[index].final_digits
+
+
+def needs_ceils(network: Network) -> bool:
+    """Whether some scan of several digits takes spikes back below zero."""
+    return any(
+        (Mode.BELOW in ordinary and passes > 1) or (Mode.BELOW in final and final_passes > 1)
+        for index, layer in enumerate(network.layers)
+        for ordinary, final in [layer_modes(network, layer)]
+        for passes, final_passes in [scans(network, index)]
+    )
+
+
+def spike_words(network: Network, index: int) -> int:
+    """Words of the spike buffer that one channel group of layer `index` fills."""
+    layer = network.layers[index]
+    positions = layer.shape[1] * layer.shape[2]
+    if not layer.neuron.fires:
+        return 0
+    if layer.neuron.codes:
+        return positions
+    passes, final = scans(network, index)
+    return positions * (passes * (network.steps - 1) + (final or passes))
+
+
+def parameter_words(network: Network, index: int, rows: int) -> int:
+    """Parameter words of one channel group of layer `index`, with `rows` a scan."""
+    return 1 + sum(scans(network, index)) * rows
+
+
 # --------------------------------------------------------------------------------------- programs
 
 
@@ -117,14 +212,23 @@ def program(network: Network, mapping: Mapping) -> list[Instruction]:
         channels, height, width = network.source_shape(synapse)
         kernel_x = synapse.weight.shape[3]
         source = None if synapse.source == INPUT else mapping.layers[synapse.source]
+        direct, area = network.direct(layer), window(layer)
+        fire, final = layer_modes(network, layer)
         setting(
             ALL_UNITS,
             layer=index,
             steps=network.steps,
-            words=layer.shape[1] * layer.shape[2],
-            fire=(1 if layer.neuron.tie is Tie.FIRES else 2) if layer.neuron.fires else 0,
+            input_steps=network.input_steps,
+            words=layer.shape[1] * layer.shape[2] * area,
+            outputs=layer.shape[1] * layer.shape[2],
+            window=area,
+            fire=fire,
+            final=final,
+            passes=where.passes,
+            final_passes=where.final_passes,
+            limit=_limit(network, layer),
             tokens=1 if source is None else sum(count > 0 for count in source.groups),
-            direct=int(layer.direct),
+            current=1 if direct else 2 * network.accumulates(layer),
             shift=synapse.shift,
             weight_column=synapse.stride[1] * channels,
             weight_row=synapse.stride[0] * kernel_x * channels,
@@ -135,9 +239,12 @@ def program(network: Network, mapping: Mapping) -> list[Instruction]:
             source_width=width,
             axis_y=where.axis_y,
             axis_x=where.axis_x,
+            **_source_settings(network, synapse, source),
         )
         if source is None:
-            setting(FRAME_UNIT, steps=1, source_groups=channels, source_channel=0, source_base=0)
+            setting(FRAME_UNIT, source_groups=channels, source_channel=0, source_base=0)
+            if direct:
+                setting(FRAME_UNIT, steps=1)
         for core in cores:
             setting(core, groups=where.groups[core])
             if where.groups[core]:
@@ -164,6 +271,28 @@ def program(network: Network, mapping: Mapping) -> list[Instruction]:
             code.append(Instruction(Opcode.READ, core, 0, owned))
     code.append(Instruction(Opcode.END))
     return code
+
+
+def _limit(network: Network, layer: Layer) -> int:
+    if layer.neuron.codes:
+        return network.input_steps - 1
+    return layer.neuron.zmax or 0
+
+
+def _source_settings(
+    network: Network, synapse: Synapse, source: LayerMapping | None
+) -> dict[str, int]:
+    """How the spikes of a layer's source lie in their buffer."""
+    if source is None:
+        again = network.input.code in (InputCode.ISI, InputCode.TSC, InputCode.BERNOULLI)
+        return {"source_planes": 1, "source_final": 1, "source_repeats": int(again)}
+    if network.layers[synapse.source].neuron.codes:
+        return {"source_planes": 1, "source_final": 1, "source_repeats": 1}
+    return {
+        "source_planes": source.passes,
+        "source_final": source.final_passes or source.passes,
+        "source_repeats": 0,
+    }
 
 
 # ---------------------------------------------------------------------------------------- memories
@@ -203,15 +332,58 @@ def _weight_rows(synapse: Synapse, lanes: int) -> Ints:
     return grouped.transpose(0, 3, 4, 2, 1).reshape(grouped.shape[0], -1, lanes)
 
 
-def _parameter_rows(layer: Layer, lanes: int) -> Ints:
-    """Parameters as ``(groups, 3, lanes)``; a lane without a channel never fires."""
-    threshold = layer.threshold if layer.neuron.fires else np.zeros_like(layer.threshold)
-    rows = [
-        _grouped(layer.initial, lanes, 0),
-        _grouped(layer.bias, lanes, 0),
-        _grouped(layer.bias - threshold, lanes, -1),
-    ]
-    return np.stack(rows, axis=1)
+def _parameter_rows(layer: Layer, where: LayerMapping, shape: HardwareShape) -> tuple[Ints, Ints]:
+    """V(0) as ``(groups, lanes)``, and the rows of all scans, ``(scans, groups, rows, lanes)``.
+
+    A scan of digit k adds its first row (bias or half a threshold in the first scan of a step, 0 in
+    the others), compares with ``threshold << k``, and adds ``(threshold << k) - threshold`` to
+    compare with zero. A lane without a channel never fires.
+    """
+    half = layer.threshold // 2 * (layer.neuron.rounding is not Rounding.NONE)
+    made = []
+    for count, first in ((where.passes, layer.bias), (where.final_passes, half)):
+        for digit in reversed(range(count)):
+            top = layer.threshold << digit
+            rows = [
+                _grouped(first * (digit == count - 1), shape.lanes, 0),
+                _grouped(top, shape.lanes, 1),
+                _grouped(top - layer.threshold, shape.lanes, 0),
+            ]
+            made.append(np.stack(rows[: shape.rows], axis=1))
+    return _grouped(layer.initial, shape.lanes, 0), np.stack(made)
+
+
+def _axis_words(network: Network, layer: Layer) -> tuple[list[tuple[int, int, int]], ...]:
+    """Entries of the axis tables for y and x: weight offset, word offset, tap count.
+
+    In front of max-pool neurons the positions of a window lie in planes, one behind the other.
+    """
+    synapse = only_synapse(layer)
+    channels, kernel_x = synapse.weight.shape[1], synapse.weight.shape[3]
+    height, width = layer.shape[1:]
+    tables = []
+    for axis, (entries, tap, output, plane) in enumerate(
+        zip(
+            layer_axes(network, layer),
+            (kernel_x * channels, channels),
+            (width, 1),
+            (synapse.pool.size[1] * height * width, height * width),
+            strict=True,
+        )
+    ):
+        apart = window(layer) > 1
+        tables.append(
+            [
+                (
+                    entry.tap * tap,
+                    entry.output * output
+                    + (place % synapse.pool.size[axis] * plane if apart and entry.count else 0),
+                    entry.count,
+                )
+                for place, entry in enumerate(entries)
+            ]
+        )
+    return tuple(tables)
 
 
 def pack(network: Network, mapping: Mapping) -> dict[str, list[int]]:
@@ -222,32 +394,41 @@ def pack(network: Network, mapping: Mapping) -> dict[str, list[int]]:
     }
     axis = [0] * shape.axis_words
     for layer, where in zip(network.layers, mapping.layers, strict=True):
-        synapse = only_synapse(layer)
-        channels, kernel_x = synapse.weight.shape[1], synapse.weight.shape[3]
-        y, x = layer_axes(network, layer)
-        for base, entries, tap, output in (
-            (where.axis_y, y, kernel_x * channels, layer.shape[2]),
-            (where.axis_x, x, channels, 1),
-        ):
-            for i, entry in enumerate(entries):
-                values = (entry.tap * tap, entry.output * output, entry.count)
+        y, x = _axis_words(network, layer)
+        for base, entries in ((where.axis_y, y), (where.axis_x, x)):
+            for i, values in enumerate(entries):
                 position = word = 0
                 for value, width in zip(values, shape.axis_fields.values(), strict=True):
                     word |= value << position
                     position += width
                 axis[base + i] = word
     memories["axis"] = axis
+    layer_parameters = [
+        _parameter_rows(layer, where, shape)
+        for layer, where in zip(network.layers, mapping.layers, strict=True)
+    ]
     for core in range(shape.cores):
         weights = np.zeros((shape.weight_words, shape.lanes), np.int64)
         parameters = np.zeros((shape.parameter_words, shape.lanes), np.int64)
-        for layer, where in zip(network.layers, mapping.layers, strict=True):
+        for layer, where, (initial, rows) in zip(
+            network.layers, mapping.layers, layer_parameters, strict=True
+        ):
             first, count = where.first_group[core], where.groups[core]
-            for memory, start, rows in (
-                (weights, where.weight_base[core], _weight_rows(only_synapse(layer), shape.lanes)),
-                (parameters, where.parameter_base[core], _parameter_rows(layer, shape.lanes)),
+            own = slice(first, first + count)
+            for memory, start, own_rows in (
+                (
+                    weights,
+                    where.weight_base[core],
+                    _weight_rows(only_synapse(layer), shape.lanes)[own].reshape(-1, shape.lanes),
+                ),
+                (parameters, where.parameter_base[core], initial[own]),
+                (
+                    parameters,
+                    where.parameter_base[core] + count,
+                    rows[:, own].reshape(-1, shape.lanes),
+                ),
             ):
-                own = rows[first : first + count].reshape(-1, shape.lanes)
-                memory[start : start + len(own)] = own
+                memory[start : start + len(own_rows)] = own_rows
         memories[f"weight_{core}"] = pack_lanes(weights, shape.weight_bits)
         memories[f"parameter_{core}"] = pack_lanes(parameters, shape.compare_bits)
     return memories
@@ -272,33 +453,48 @@ def unpack(network: Network, mapping: Mapping, memories: dict[str, Sequence[int]
         synapse = only_synapse(layer)
         out, channels, kernel_y, kernel_x = synapse.weight.shape
         per_group = weight_words(synapse)
-        weights, parameters = [], []
+        passes = where.passes
+        weights, initials, biases, thresholds = [], [], [], []
         for core, (weight_rows, parameter_rows) in enumerate(rows):
             start, count = where.weight_base[core], where.groups[core]
             weights.append(weight_rows[start : start + count * per_group])
             start = where.parameter_base[core]
-            parameters.append(parameter_rows[start : start + count * PARAMETER_ROWS])
+            initials.append(parameter_rows[start : start + count])
+            # Bias: first row of the first scan; threshold: second row of the scan of digit 0.
+            scanned = parameter_rows[start + count :][: passes * count * shape.rows]
+            scanned = scanned.reshape(passes, count, shape.rows, shape.lanes)
+            biases.append(scanned[0, :, 0])
+            thresholds.append(scanned[-1, :, 1])
         weight = np.concatenate(weights).reshape(-1, kernel_y, kernel_x, channels, shape.lanes)
         weight = weight.transpose(0, 4, 3, 1, 2).reshape(-1, channels, kernel_y, kernel_x)[:out]
-        numbers = np.concatenate(parameters).reshape(-1, PARAMETER_ROWS, shape.lanes)
-        initial, bias, less = (numbers[:, i].reshape(-1)[:out] for i in range(PARAMETER_ROWS))
+        initial, bias, threshold = (
+            np.concatenate(parts).reshape(-1)[:out] for parts in (initials, biases, thresholds)
+        )
         layers.append(
             replace(
                 layer,
                 synapses=(replace(synapse, weight=weight),),
                 initial=initial,
                 bias=bias,
-                threshold=(bias - less) & ((1 << shape.compare_bits) - 1),
+                threshold=threshold,
             )
         )
     return replace(network, layers=tuple(layers))
 
 
-def check_ranges(network: Network, shape: HardwareShape) -> None:
-    """Refuse numbers for which a membrane could wrap on hardware of `shape`."""
+def check_ranges(network: Network, mapping: Mapping) -> None:
+    """Refuse numbers for which a membrane could wrap on the hardware of `mapping`."""
+    shape = mapping.shape
     for name in ("membrane_bits", "compare_bits", "current_bits"):
         needed, there = getattr(network, name), getattr(shape, name)
         if needed > there:
             raise SpikewrightError(
                 f"network: needs {name} {needed}, the hardware has {there}; compile it again"
+            )
+    for index, (layer, where) in enumerate(zip(network.layers, mapping.layers, strict=True)):
+        needed = scans(network, index)[1]
+        if needed > where.final_passes:
+            raise SpikewrightError(
+                f"layer {layer.name}: its rounding phase needs {needed} scans, the program has "
+                f"{where.final_passes}; compile it again"
             )

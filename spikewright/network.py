@@ -25,6 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import SpikewrightError
+from .neuron import Negative, NeuronModel, NeuronSpec, Tie
+from .ranges import Ranges, analyse, signed_bits
 
 __all__ = [
     "INPUT",
@@ -34,6 +36,7 @@ __all__ = [
     "FloatLayer",
     "FloatNetwork",
     "FloatSynapse",
+    "InputCode",
     "InputSpec",
     "Layer",
     "Network",
@@ -46,7 +49,7 @@ __all__ = [
     "signed_bits",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of everything this module saves. A reader refuses a newer one."""
 
 INPUT = -1
@@ -56,13 +59,6 @@ Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-def signed_bits(low: int, high: int) -> int:
-    """Bits of the narrowest two's complement number that holds every value of ``low..high``."""
-    if low > high:
-        raise ValueError(f"empty range {low}..{high}")
-    return max(int(high).bit_length(), int(~low if low < 0 else low).bit_length()) + 1
 
 
 def _frozen(array: Any, dtype: Any) -> Any:
@@ -94,9 +90,12 @@ def _finite(array: Any, where: str) -> Floats:
 
 
 class PoolKind(enum.Enum):
-    """How a window becomes one value. In integers it is summed: its 1/p² went into the weights."""
+    """How a window becomes one value."""
 
     AVERAGE = "average"
+    """The mean. In integers it is summed: its 1/p² went into the weights."""
+    MAX = "max"
+    """The greatest. In a converted network only in front of max-pool neurons, which do the work."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +122,44 @@ class Pool:
         return c, h // self.size[0], w // self.size[1]
 
 
+class InputCode(enum.Enum):
+    """How the frame becomes events, on the chip."""
+
+    DIRECT = "direct"
+    """The signed digits of every pixel, integrated once; the current stays for all steps."""
+
+    ISI = "isi"
+    """N = T * pixel // max spikes, the n-th at step n * max // pixel (Ca-LIF 4.1)."""
+
+    TSC = "tsc"
+    """A pair of spikes that encloses n = pixel * (T - 1) // max steps: + at step 1, - at step n + 1
+    (TSC Eq. 1, 2)."""
+
+    BERNOULLI = "bernoulli"
+    """In every step a spike with probability pixel / (max + 1), from a documented generator."""
+
+    EVENTS = "events"
+    """No code: the frame holds the spikes (0 or 1) of every step, step after step."""
+
+
+ISI_STEPS = 256
+"""The most steps of an ISI code: with more, no pixel of 8 bits would tell another."""
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """The input frame: unsigned pixels of `bits` bits; the model sees ``(pixel - mean) * scale``.
 
-    `scale` and `mean` hold one number per channel; `mean` is in pixel steps.
+    `scale` and `mean` hold one number per channel; `mean` is in pixel steps. `code` says how the
+    frame enters the SNN, `seed` (1..2**32 - 1) starts the generator of the Bernoulli code.
     """
 
     shape: Shape
     bits: int = 8
     scale: tuple[float, ...] = ()
     mean: tuple[float, ...] = ()
+    code: InputCode = InputCode.DIRECT
+    seed: int = 1
 
     def __post_init__(self) -> None:
         c = self.shape[0]
@@ -145,6 +171,10 @@ class InputSpec:
             object.__setattr__(self, "scale", (1.0 / (2**self.bits - 1),) * c)
         if not self.mean:
             object.__setattr__(self, "mean", (0.0,) * c)
+        if self.code is InputCode.EVENTS and self.bits != 1:
+            raise SpikewrightError(f"input: raw events are 0 or 1, not {self.bits} bits")
+        if not 1 <= self.seed < 2**32:
+            raise SpikewrightError(f"input: seed {self.seed} is outside 1..2**32 - 1")
         for name in ("scale", "mean"):
             values = getattr(self, name)
             if len(values) != c or not all(math.isfinite(v) for v in values):
@@ -154,6 +184,11 @@ class InputSpec:
     def maximum(self) -> int:
         """Largest pixel value."""
         return 2**self.bits - 1
+
+    def frame_shape(self, input_steps: int) -> Shape:
+        """One frame as the host sends it: raw events are as many frames as steps, stacked."""
+        c, h, w = self.shape
+        return (c * input_steps if self.code is InputCode.EVENTS else c), h, w
 
 
 def _convolved(shape: Shape, weight: Any, stride: Pair, padding: Pair, where: str) -> Shape:
@@ -183,68 +218,6 @@ def _check_geometry(weight: Any, stride: Pair, padding: Pair, where: str) -> Non
         raise SpikewrightError(
             f"{where}: padding {padding} reaches a whole kernel {weight.shape[2:]}; outputs would "
             "see padding alone"
-        )
-
-
-# ----------------------------------------------------------------------------------------- neurons
-
-
-class NeuronModel(enum.Enum):
-    """Which state equation a layer's neurons follow."""
-
-    IF = "if"
-    """Integrate and fire, soft reset (NQ Eq. 2-5)."""
-
-    INTEGRATOR = "integrator"
-    """Accumulates and never fires: the last layer, read out as potentials."""
-
-
-class Tie(enum.Enum):
-    """What a potential exactly at the threshold does; the papers disagree, FIRES is the default."""
-
-    FIRES = "fires"
-    HOLDS = "holds"
-
-
-@dataclass(frozen=True)
-class NeuronSpec:
-    """Every choice of a neuron model, by name.
-
-    `signed` and `smax` give the spike alphabet: ``{0, 1}`` for IF; with them, signed spikes and
-    powers of two up to `smax`. Later models add fields with defaults, so that old files keep their
-    meaning.
-    """
-
-    model: NeuronModel
-    tie: Tie = Tie.FIRES
-    signed: bool = False
-    smax: int = 1
-
-    def __post_init__(self) -> None:
-        if self.smax < 1 or self.smax & (self.smax - 1):
-            raise SpikewrightError(f"neuron: smax {self.smax} must be a power of two")
-        if self.signed or self.smax != 1:
-            raise SpikewrightError(
-                f"neuron: {self.model.value} neurons send single positive spikes; "
-                "signed=False and smax=1 are required"
-            )
-
-    @property
-    def fires(self) -> bool:
-        return self.model is not NeuronModel.INTEGRATOR
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "model": self.model.value,
-            "tie": self.tie.value,
-            "signed": self.signed,
-            "smax": self.smax,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> NeuronSpec:
-        return cls(
-            NeuronModel(data["model"]), Tie(data["tie"]), bool(data["signed"]), int(data["smax"])
         )
 
 
@@ -523,8 +496,7 @@ class Layer:
             raise SpikewrightError(f"layer {self.name}: a threshold is not positive")
 
     @property
-    def direct(self) -> bool:
-        """Whether it reads the frame, whose current is integrated once and added every step."""
+    def reads_input(self) -> bool:
         return self.synapses[0].source == INPUT
 
     @property
@@ -536,21 +508,34 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """The integer network, run over `steps` steps by the golden model and by the hardware."""
+    """The integer network, run over `steps` steps by the golden model and by the hardware.
+
+    Input and bias are there in the first `input_steps` steps (0 stands for all): QFFS's settle
+    phase is what follows. Where neurons have a rounding phase or decide after their window (TSC
+    `per-layer`), the last step is that phase: ``steps = input_steps + 1``.
+    """
 
     input: InputSpec
     steps: int
     weight_bits: int
     layers: tuple[Layer, ...]
+    input_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise SpikewrightError(f"network: T is {self.steps}; at least 1 time step is needed")
+        if not self.input_steps:
+            object.__setattr__(self, "input_steps", self.steps - self.has_final)
+        if not 1 <= self.input_steps <= self.steps:
+            raise SpikewrightError(
+                f"network: input for {self.input_steps} of {self.steps} time steps is impossible"
+            )
         if not 2 <= self.weight_bits <= 16:
             raise SpikewrightError(
                 f"network: {self.weight_bits}-bit weights; 2 to 16 are supported"
             )
         _check_chain(self.layers, self.input.shape)
+        self._check_times()
         limit = 2 ** (self.weight_bits - 1) - 1
         for index, layer in enumerate(self.layers):
             last = index == len(self.layers) - 1
@@ -564,86 +549,149 @@ class Network:
                         f"layer {layer.name}: a weight lies outside +-{limit} "
                         f"({self.weight_bits} bits)"
                     )
-                if (synapse.source == INPUT) != layer.direct:
-                    raise SpikewrightError(f"layer {layer.name}: mixes the input frame with spikes")
+            self._check_sources(layer)
+        last_spec = self.layers[-1].neuron
+        if last_spec.switches or (
+            last_spec.negative is not Negative.NONE
+            and not last_spec.gated
+            and last_spec.model is not NeuronModel.MAX_POOL
+        ):
+            raise SpikewrightError(
+                f"layer {self.layers[-1].name}: the last layer's counts are the output, and these "
+                "neurons have none; end with an integrator"
+            )
+
+    def _check_times(self) -> None:
+        if self.has_final and self.steps != self.input_steps + 1:
+            raise SpikewrightError(
+                f"network: a rounding phase or a TSC window takes one step after the "
+                f"{self.input_steps} with input, not {self.steps - self.input_steps}"
+            )
+        if self.input.code is InputCode.ISI and self.input_steps > ISI_STEPS:
+            raise SpikewrightError(
+                f"network: T is {self.input_steps}; the ISI encoder goes to {ISI_STEPS}, beyond "
+                "which pixels of 8 bits have nothing more to tell"
+            )
+
+    def _check_sources(self, layer: Layer) -> None:
+        if any((s.source == INPUT) != layer.reads_input for s in layer.synapses):
+            raise SpikewrightError(f"layer {layer.name}: mixes the input frame with spikes")
+        if len({self._sends_pairs(s) for s in layer.synapses}) != 1:
+            raise SpikewrightError(f"layer {layer.name}: mixes TSC sources with others")
+        pooling = layer.neuron.model is NeuronModel.MAX_POOL
+        for synapse in layer.synapses:
+            if (synapse.pool.kind is PoolKind.MAX) != pooling:
+                raise SpikewrightError(
+                    f"layer {layer.name}: max pooling takes neurons of its own; convert does that"
+                )
+        if pooling:
+            self._check_max_pool(layer)
+
+    def _check_max_pool(self, layer: Layer) -> None:
+        synapse = layer.synapses[0]
+        identity = np.eye(layer.shape[0], dtype=np.int64)[:, :, None, None]
+        if (
+            len(layer.synapses) != 1
+            or synapse.weight.shape != identity.shape
+            or not np.array_equal(synapse.weight, identity)
+            or synapse.shift
+            or layer.bias.any()
+            or layer.initial.any()
+            or (layer.threshold != 1).any()
+        ):
+            raise SpikewrightError(
+                f"layer {layer.name}: max pooling counts single spikes: identity weights, "
+                "threshold 1, no bias"
+            )
+        if synapse.source == INPUT or self._sends_pairs(synapse):
+            raise SpikewrightError(f"layer {layer.name}: max pooling needs a source that counts")
+        source = self.layers[synapse.source].neuron
+        if source.negative is not Negative.NONE and not source.gated:
+            raise SpikewrightError(
+                f"layer {layer.name}: max pooling needs counts that stay positive; its source "
+                "takes spikes back without a gate"
+            )
+        if layer.neuron.smax < source.smax:
+            raise SpikewrightError(
+                f"layer {layer.name}: max pooling sends at most {layer.neuron.smax} a step, its "
+                f"source {source.smax}; use the same Smax"
+            )
 
     def source_shape(self, synapse: Synapse) -> Shape:
         return self.input.shape if synapse.source == INPUT else self.layers[synapse.source].shape
 
+    @property
+    def frame_shape(self) -> Shape:
+        """One frame as the host sends it."""
+        return self.input.frame_shape(self.input_steps)
+
+    # -- time ------------------------------------------------------------------------------------
+
+    @property
+    def has_final(self) -> bool:
+        """Whether the last step is a rounding phase, or the decision at the end of a window."""
+        return any(layer.neuron.final for layer in self.layers)
+
+    @property
+    def ordinary_steps(self) -> int:
+        """Steps before the final one."""
+        return self.steps - self.has_final
+
+    def _sends_pairs(self, synapse: Synapse) -> bool:
+        if synapse.source == INPUT:
+            return self.input.code is InputCode.TSC
+        return self.layers[synapse.source].neuron.sends_pairs
+
+    def direct(self, layer: Layer) -> bool:
+        """Whether it reads the frame itself: a current, integrated once and added every step."""
+        return layer.reads_input and self.input.code is InputCode.DIRECT
+
+    def accumulates(self, layer: Layer) -> bool:
+        """Whether its events switch a current on and off, which is added every step (TSC Eq. 3)."""
+        return self._sends_pairs(layer.synapses[0])
+
+    def counts(self, layer: Layer) -> bool:
+        """Whether the count of a neuron's spikes matters: to itself, or as the network's output."""
+        spec = layer.neuron
+        return spec.fires and (
+            spec.gated
+            or spec.zmax is not None
+            or spec.sends_pairs
+            or spec.model is NeuronModel.MAX_POOL
+            or layer is self.layers[-1]
+        )
+
     # -- proven ranges ---------------------------------------------------------------------------
 
     @cached_property
+    def ranges(self) -> Ranges:
+        """What no input can leave; see :mod:`spikewright.ranges`."""
+        return analyse(self)
+
+    @property
     def current_ranges(self) -> tuple[tuple[Ints, Ints], ...]:
-        """Per layer, the least and greatest synaptic current of one step, per channel.
+        """Per layer, the least and greatest synaptic current of one step, per channel."""
+        return tuple(layer.current for layer in self.ranges.layers)
 
-        Every source neuron may spike in every step; a pool may deliver its whole window.
-        """
-        ranges = []
-        for layer in self.layers:
-            low = np.zeros(layer.shape[0], np.int64)
-            high = np.zeros(layer.shape[0], np.int64)
-            for synapse in layer.synapses:
-                peak = self.input.maximum if synapse.source == INPUT else 1
-                peak *= synapse.pool.area << synapse.shift
-                flat = synapse.weight.reshape(layer.shape[0], -1)
-                low += np.minimum(flat, 0).sum(1) * peak
-                high += np.maximum(flat, 0).sum(1) * peak
-            ranges.append((low, high))
-        return tuple(ranges)
-
-    @cached_property
+    @property
     def potential_ranges(self) -> tuple[tuple[Ints, Ints], ...]:
-        """Per layer, the least and greatest potential U (before firing) of any step, per channel.
+        """Per layer, the least and greatest potential U (before firing), per channel."""
+        return tuple(layer.potential for layer in self.ranges.layers)
 
-        Interval arithmetic over the steps, from V(0): a neuron that fires loses its threshold.
-        The initial potential is included, since it is stored too.
-        """
-        ranges = []
-        for layer, (current_low, current_high) in zip(
-            self.layers, self.current_ranges, strict=True
-        ):
-            v_low, v_high = layer.initial.copy(), layer.initial.copy()
-            low, high = v_low.copy(), v_high.copy()
-            for _ in range(self.steps):
-                u_low = v_low + current_low + layer.bias
-                u_high = v_high + current_high + layer.bias
-                low, high = np.minimum(low, u_low), np.maximum(high, u_high)
-                if layer.neuron.fires:
-                    # Silent neurons end at most at the threshold (Tie.HOLDS), others at U - th.
-                    th = layer.threshold
-                    v_high = np.maximum(np.minimum(u_high, th), u_high - th)
-                    v_low = np.where(u_high >= th, np.minimum(u_low, 0), u_low)
-                else:
-                    v_low, v_high = u_low, u_high
-            ranges.append((low, high))
-        return tuple(ranges)
-
-    @cached_property
+    @property
     def membrane_bits(self) -> int:
         """Width in which no membrane of any layer can wrap, whatever the input."""
-        return max(signed_bits(int(lo.min()), int(hi.max())) for lo, hi in self.potential_ranges)
+        return self.ranges.membrane_bits
 
-    @cached_property
+    @property
     def compare_bits(self) -> int:
         """Width in which no potential less its threshold wraps; parameters have it too."""
-        low = high = 0
-        for layer, (lo, hi) in zip(self.layers, self.potential_ranges, strict=True):
-            values = [lo, hi, lo - layer.threshold, layer.bias, layer.bias - layer.threshold]
-            low = min(low, *(int(v.min()) for v in values))
-            high = max(high, *(int(v.max()) for v in values))
-        return signed_bits(low, high)
+        return self.ranges.compare_bits
 
-    @cached_property
+    @property
     def current_bits(self) -> int:
-        """Width of the second accumulator, which holds the input current of the direct layers."""
-        return max(
-            (
-                signed_bits(int(lo.min()), int(hi.max()))
-                for layer, (lo, hi) in zip(self.layers, self.current_ranges, strict=True)
-                if layer.direct
-            ),
-            default=1,
-        )
+        """Width of the second accumulator: input current of direct layers, TSC's currents."""
+        return self.ranges.current_bits
 
 
 # ------------------------------------------------------------------------------------ JSON helpers
@@ -662,12 +710,26 @@ def check_schema(header: Mapping[str, Any], path: Any) -> None:
 
 
 def input_to_json(spec: InputSpec) -> dict[str, Any]:
-    return {"shape": spec.shape, "bits": spec.bits, "scale": spec.scale, "mean": spec.mean}
+    return {
+        "shape": spec.shape,
+        "bits": spec.bits,
+        "scale": spec.scale,
+        "mean": spec.mean,
+        "code": spec.code.value,
+        "seed": spec.seed,
+    }
 
 
 def input_from_json(data: Mapping[str, Any]) -> InputSpec:
     c, h, w = data["shape"]
-    return InputSpec((c, h, w), data["bits"], tuple(data["scale"]), tuple(data["mean"]))
+    return InputSpec(
+        (c, h, w),
+        data["bits"],
+        tuple(data["scale"]),
+        tuple(data["mean"]),
+        InputCode(data.get("code", "direct")),
+        data.get("seed", 1),
+    )
 
 
 def geometry_to_json(synapse: FloatSynapse | Synapse) -> dict[str, Any]:

@@ -9,9 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import HardwareShape, LayerMapping, Mapping
-from spikewright.layout import layer_axes, only_synapse, program, weight_words
-from spikewright.network import Network, Tie
+from spikewright.hardware import HardwareShape, LayerMapping, Mapping, Mode, bits_for
+from spikewright.layout import (
+    layer_axes,
+    layer_modes,
+    needs_ceils,
+    only_synapse,
+    parameter_words,
+    program,
+    scans,
+    spike_words,
+    weight_words,
+    window,
+)
+from spikewright.network import InputCode, Network
 
 __all__ = ["map_network"]
 
@@ -43,14 +54,22 @@ def _spike_bases(network: Network, counts: list[int]) -> tuple[list[int], int]:
     bases: list[int] = []
     sizes: list[int] = []
     depth = 0
-    for index, layer in enumerate(network.layers):
-        size = counts[index] * layer.shape[1] * layer.shape[2] * network.steps
-        size = size if layer.neuron.fires else 0
+    for index in range(len(network.layers)):
+        size = counts[index] * spike_words(network, index)
         live = [(bases[i], sizes[i]) for i in range(index) if last_use[i] >= index and sizes[i]]
         bases.append(_first_fit(size, live) if size else 0)
         sizes.append(size)
         depth = max(depth, bases[-1] + size)
     return bases, depth
+
+
+def _sent_digits(network: Network, index: int) -> int:
+    """The greatest exponent of an event that layer `index` receives."""
+    layer = network.layers[index]
+    if layer.reads_input:
+        return network.input.bits if network.direct(layer) else 0
+    source = only_synapse(layer).source
+    return max(scans(network, source)) - 1
 
 
 def map_network(network: Network, *, cores: int = 1, lanes: int = 16) -> Mapping:
@@ -66,22 +85,21 @@ def map_network(network: Network, *, cores: int = 1, lanes: int = 16) -> Mapping
             f"{network.layers[-1].shape}; end the network with one value a class "
             "(global average pooling or a linear layer)"
         )
-    if network.layers[-1].neuron.fires:
-        raise SpikewrightError(
-            f"layer {network.layers[-1].name}: the last layer must be an integrator"
-        )
     slices = [_slices(-(-layer.shape[0] // lanes), cores) for layer in network.layers]
     spikes = [
         _spike_bases(network, [counts[core] for _, counts in slices]) for core in range(cores)
     ]
     weight_end, parameter_end, axis_end = [0] * cores, [0] * cores, 0
-    taps = shift = 1
+    taps = shift = digits = 1
+    modes = Mode(0)
+    rows = 3 if needs_ceils(network) else 2
     layers = []
     for index, (layer, (firsts, counts)) in enumerate(zip(network.layers, slices, strict=True)):
         synapse = only_synapse(layer)
         y, x = layer_axes(network, layer)
         layers.append(
             LayerMapping(
+                *scans(network, index),
                 first_group=firsts,
                 groups=counts,
                 weight_base=tuple(weight_end),
@@ -94,39 +112,62 @@ def map_network(network: Network, *, cores: int = 1, lanes: int = 16) -> Mapping
         axis_end += len(y) + len(x)
         for core in range(cores):
             weight_end[core] += counts[core] * weight_words(synapse)
-            parameter_end[core] += counts[core] * 3
+            parameter_end[core] += counts[core] * parameter_words(network, index, rows)
         taps = max(taps, *(entry.count for entry in y + x))
-        shift = max(shift, synapse.shift + (network.input.bits if layer.direct else 0))
+        digits = max(digits, *scans(network, index))
+        ordinary, final = layer_modes(network, layer)
+        modes |= ordinary | final
+        sent = _sent_digits(network, index)
+        shift = max(shift, synapse.shift + sent)
 
-    def words(direct_only: bool) -> int:
+    def words(held_only: bool) -> int:
         return max(
-            max(counts) * layer.shape[1] * layer.shape[2]
-            for layer, (_, counts) in zip(network.layers, slices, strict=True)
-            if layer.direct or not direct_only
+            (
+                max(counts) * layer.shape[1] * layer.shape[2] * window(layer)
+                for layer, (_, counts) in zip(network.layers, slices, strict=True)
+                if not held_only or network.direct(layer) or network.accumulates(layer)
+            ),
+            default=0,
         )
+
+    counts_bits = [
+        bits_for(network.ranges.layers[index].count)
+        for index, layer in enumerate(network.layers)
+        if network.counts(layer)
+    ]
+    count_bits = max(counts_bits, default=0)
+    frame = network.frame_shape
 
     sizes: dict[str, Any] = {
         "cores": cores,
         "lanes": lanes,
         "steps": network.steps,
+        "input_steps": network.input_steps,
+        "code": network.input.code.value,
+        "seed": network.input.seed if network.input.code is InputCode.BERNOULLI else 0,
         "pixel_bits": network.input.bits,
         "weight_bits": network.weight_bits,
-        "membrane_bits": network.membrane_bits,
-        "compare_bits": network.compare_bits,
+        "membrane_bits": max(network.membrane_bits, count_bits + 1),
+        "compare_bits": max(network.compare_bits, network.membrane_bits, count_bits + 1),
         "current_bits": network.current_bits,
+        "count_bits": count_bits,
+        "digits": digits,
         "shift_max": shift,
-        "holds": any(
-            layer.neuron.fires and layer.neuron.tie is Tie.HOLDS for layer in network.layers
-        ),
+        "modes": int(modes),
+        "signed": any(layer.neuron.signed for layer in network.layers if not layer.neuron.codes),
+        "ceils": rows == 3,
+        "pairs": any(layer.neuron.codes for layer in network.layers),
+        "accumulates": any(network.accumulates(layer) for layer in network.layers),
+        "window": max(window(layer) for layer in network.layers),
         "taps": taps,
         "outputs": network.layers[-1].shape[0],
-        "frame_words": network.input.shape[0] * network.input.shape[1] * network.input.shape[2],
+        "frame_words": frame[0] * frame[1] * frame[2],
         "program_words": 0,
         "axis_words": axis_end,
         "weight_words": max(weight_end),
         "parameter_words": max(parameter_end),
-        "membrane_words": words(direct_only=False),
-        "current_words": words(direct_only=True),
+        "membrane_words": words(held_only=False),
+        "current_words": words(held_only=True),
         "spike_words": max(1, *(depth for _, depth in spikes)),
     }
     draft = Mapping(HardwareShape(**sizes), tuple(layers))

@@ -284,8 +284,8 @@ class HardwareShape:
             raise SpikewrightError(f"hardware: {self.lanes} lanes; use a power of two up to 64")
         if max(self.membrane_bits, self.compare_bits) > 32:
             raise SpikewrightError(
-                f"hardware: potentials need {max(self.membrane_bits, self.compare_bits)} bits, at most 32 are supported; "
-                "use fewer steps or weight bits"
+                f"hardware: potentials need {max(self.membrane_bits, self.compare_bits)} bits, "
+                "at most 32 are supported; use fewer steps or weight bits"
             )
         for field in fields(self):
             value = getattr(self, field.name)

@@ -44,7 +44,7 @@ class NeuronModel(enum.Enum):
     """Integrate and fire, soft reset (NQ Eq. 2-5; QCFS)."""
 
     BUFFERED = "hpc"
-    """Buffered IF: signed spikes, powers of two up to `smax`, gated by the count (HPC Eq. 12-15)."""
+    """Buffered IF: signed spikes, powers of two up to `smax`, gated by the count (Eq. 12-15)."""
 
     BOUNDED = "qffs"
     """Bounded signed IF: the count stays within 0..`zmax` (QFFS 4.4.2)."""
@@ -82,7 +82,7 @@ class Negative(enum.Enum):
 
     NONE = "none"
     BELOW_ZERO = "below-zero"
-    """n = -ceil(-U / threshold) where U < 0: the residue becomes positive again (QFFS; HPC Eq. 13)."""
+    """n = -ceil(-U / threshold) where U < 0: the residue becomes positive (QFFS; HPC Eq. 13)."""
     AT_THRESHOLD = "at-threshold"
     """n = -floor(-U / threshold) (Ca-LIF; HPC Eq. 14 read literally)."""
 
@@ -113,7 +113,7 @@ class Window(enum.Enum):
     """It integrates T steps, then sends n = clip(floor(U / threshold), 0, T - 1) as one pair of
     spikes, on and off, during the next layer's T steps."""
     OVERLAPPED = "overlapped"
-    """As printed: all layers at once; a neuron sends a spike whenever it begins or ceases to fire."""
+    """As printed: all layers at once; a neuron sends a spike when it begins or ceases to fire."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class NeuronSpec:
 
     @property
     def codes(self) -> bool:
-        """TSC with a window a layer: decides once, after all steps, and sends its number as a pair."""
+        """TSC with a window a layer: decides once, after all steps, and sends a pair."""
         return self.model is NeuronModel.TSC and self.window is Window.PER_LAYER
 
     @property

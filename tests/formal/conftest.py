@@ -8,8 +8,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from amaranth.asserts import AnySeq
 from amaranth.back import rtlil
-from amaranth.hdl import Elaboratable
+from amaranth.hdl import Array, Elaboratable, Module, Mux, ShapeLike, Signal, Value
 
 SCRIPTS = sysconfig.get_path("scripts")
 
@@ -38,11 +39,24 @@ class Formal:
     """
 
     Failed = ProofError
+    Contents: "type[Contents]"
     TIMEOUT = 300
     """Seconds for one run of a tool, about ten times what the slowest needs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._inside: dict[str, str] = {}
+
+    def inside(self, m: Module, path: str, shape: ShapeLike) -> Signal:
+        """A view of the signal at `path` inside the specification that is being elaborated.
+
+        Invariants need it: induction starts from any state that no statement forbids. `path` names
+        submodules and signal as RTLIL does, ``dut.queue.level``; rows of a memory are signals.
+        """
+        view = Signal(shape, name=f"inside_{len(self._inside)}")
+        m.d.comb += view.eq(AnySeq(shape))  # a driver that the translation replaces
+        self._inside[view.name] = path
+        return view
 
     def bmc(self, spec: Elaboratable, depth: int, *, fault: str = "") -> None:
         """No statement fails within `depth` clocks from the initial state."""
@@ -62,21 +76,23 @@ class Formal:
 
     def _translate(self, spec: Elaboratable, fault: str) -> str:
         self._folder.mkdir(exist_ok=True)
+        self._inside.clear()
         text = rtlil.convert(spec, ports=[], platform="formal")
         (self._folder / "top.il").write_text(text)
+        views = "; ".join(f"connect -set {view} {path}" for view, path in self._inside.items())
         # The WASM build of Yosys sees the folder that it is started in: names without a path.
         script = f"""
             read_rtlil top.il
             hierarchy -check -top top
             proc
             flatten
-            cd top
-            {fault}
-            cd
-            opt_clean
             memory_dff
             memory_collect
-            memory_map -formal
+            memory_map
+            cd top
+            {views}
+            {fault}
+            cd
             opt -full
             async2sync
             chformal -lower
@@ -118,6 +134,32 @@ class Formal:
             )
 
 
+class Contents:
+    """What is inside the :class:`~spikewright.hw.queue.Queue` at `path`, the oldest element first.
+
+    A Queue keeps its first element in the output register of a memory of `depth` - 1 rows.
+    """
+
+    def __init__(
+        self, formal: Formal, m: Module, path: str, shape: ShapeLike, depth: int
+    ) -> None:
+        fifo = f"{path}.buffer"
+        self._rows = [
+            formal.inside(m, f"\\{fifo}.storage[{row}]", shape) for row in range(depth - 1)
+        ]
+        self._consume = formal.inside(m, f"{fifo}.consume", range(depth - 1))
+        self._valid = formal.inside(m, f"{fifo}.r_rdy", 1)
+        self._first = formal.inside(m, f"{fifo}.r_data", shape)
+
+    def __getitem__(self, place: Value | int) -> Value:
+        """The element with `place` others before it; meaningless beyond the level."""
+        rows = len(self._rows)
+        row = self._consume + place - self._valid
+        stored = Array(self._rows)[Mux(row >= rows, row - rows, row)[: rows.bit_length()]]
+        return Mux(self._valid & (Value.cast(place) == 0), self._first, stored)
+
+
 @pytest.fixture
 def formal(tmp_path: Path) -> Formal:
+    Formal.Contents = Contents
     return Formal(tmp_path / "formal")

@@ -39,7 +39,7 @@ class Formal:
     """
 
     Failed = ProofError
-    Contents: "type[Contents]"
+    Contents: type["Contents"]
     TIMEOUT = 300
     """Seconds for one run of a tool, about ten times what the slowest needs."""
 
@@ -93,6 +93,7 @@ class Formal:
             {views}
             {fault}
             cd
+            opt_clean
             opt -full
             async2sync
             chformal -lower
@@ -140,9 +141,7 @@ class Contents:
     A Queue keeps its first element in the output register of a memory of `depth` - 1 rows.
     """
 
-    def __init__(
-        self, formal: Formal, m: Module, path: str, shape: ShapeLike, depth: int
-    ) -> None:
+    def __init__(self, formal: Formal, m: Module, path: str, shape: ShapeLike, depth: int) -> None:
         fifo = f"{path}.buffer"
         self._rows = [
             formal.inside(m, f"\\{fifo}.storage[{row}]", shape) for row in range(depth - 1)

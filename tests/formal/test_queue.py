@@ -28,14 +28,14 @@ class QueueSpec(Elaboratable):
 
     SHAPE = 2
 
-    def __init__(self, formal, depth):
-        self.formal, self.depth = formal, depth
+    def __init__(self, formal, depth, queue=Queue):
+        self.formal, self.depth, self.queue = formal, depth, queue
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dut = dut = Queue(self.SHAPE, self.depth)
+        m.submodules.dut = dut = self.queue(self.SHAPE, self.depth)
         m.submodules.stream = StreamSpec(dut.o)
-        contents = self.formal.Contents(self.formal, m, "dut", self.SHAPE, self.depth)
+        contents = self.formal.contents("dut", self.SHAPE, self.depth)
         m.d.comb += [
             dut.i.valid.eq(AnySeq(1)),
             dut.i.payload.eq(AnySeq(self.SHAPE)),
@@ -77,9 +77,12 @@ class QueueSpec(Elaboratable):
 class StageSpec(Elaboratable):
     """One element, taken in the same clock in which the one before it leaves."""
 
+    def __init__(self, stage=Stage):
+        self.stage = stage
+
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dut = dut = Stage(2)
+        m.submodules.dut = dut = self.stage(2)
         m.submodules.stream = StreamSpec(dut.o)
         m.d.comb += [
             dut.i.valid.eq(AnySeq(1)),
@@ -115,23 +118,29 @@ def test_stage(formal):
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("old", "new"),
     [
-        "connect -set dut.i__ready 1'b1",
-        "connect -set dut.r_en 1'b1",
-        "connect -set dut.buffer.consume 1'b0",
-        "connect -set dut.buffer.w_port__en dut.w_en",
-        "connect -set dut.level 2'b01",
+        ("self.i.ready.eq(buffer.w_rdy)", "self.i.ready.eq(1)"),  # lost
+        ("self.o.valid.eq(buffer.r_rdy)", "self.o.valid.eq(1)"),  # made up
+        ("buffer.r_en.eq(self.o.ready)", "buffer.r_en.eq(1)"),  # withdrawn
+        ("buffer.r_en.eq(self.o.ready)", "buffer.r_en.eq(self.o.ready & (self.level > 1))"),
+        ("self.level.eq(buffer.level)", "self.level.eq(buffer.level + 1)"),
+        (".SyncFIFOBuffered(", ".SyncFIFO("),  # another latency
+        (".eq(buffer.r_data)", ".eq(buffer.r_data | (self.level == 3))"),  # altered
     ],
 )
-def test_queue_faults(formal, fault):
+def test_queue_faults(formal, old, new):
     with pytest.raises(formal.Failed, match="Assert failed"):
-        formal.bmc(QueueSpec(formal, 3), 12, fault=fault)
+        formal.bmc(QueueSpec(formal, 3, formal.plant(Queue, old, new)), 12)
 
 
 @pytest.mark.parametrize(
-    "fault", ["connect -set dut.i__ready 1'b1", "connect -set dut.o__payload dut.i__payload"]
+    ("old", "new"),
+    [
+        ("~self.o.valid | self.o.ready", "1"),
+        ("self.o.payload.eq(self.i.payload)", "self.o.payload.eq(self.o.payload)"),
+    ],
 )
-def test_stage_faults(formal, fault):
+def test_stage_faults(formal, old, new):
     with pytest.raises(formal.Failed, match="Assert failed"):
-        formal.bmc(StageSpec(), 5, fault=fault)
+        formal.bmc(StageSpec(formal.plant(Stage, old, new)), 5)

@@ -12,7 +12,7 @@ class Squares(Elaboratable):
         m = Module()
         a = Signal(4)
         b = Signal(4)
-        o = Signal(10)  # one line each: a signal of an unpacked tuple has no name
+        o = Signal(10)
         reference = Signal(10)
         m.d.comb += [a.eq(AnySeq(4)), b.eq(AnySeq(4))]
         m.d.sync += o.eq((a + b) * (a + b) + (a - b) * (a - b))
@@ -39,7 +39,9 @@ class Counter(Elaboratable):
 def test_a_pipeline_equals_its_definition(formal):
     formal.prove(Squares(), 2)
     with pytest.raises(formal.Failed, match="Assert failed"):
-        formal.prove(Squares(), 2, fault="connect -set o 10'd2")
+        formal.bmc(formal.plant(Squares, "(a - b) * (a - b)", "(a - b)")(), 2)
+    with pytest.raises(AssertionError, match="is 0 times in"):
+        formal.plant(Squares, "no such text", "")
 
 
 def test_induction_needs_its_depth(formal):
@@ -57,4 +59,4 @@ def test_covers_need_their_depth(formal):
 
 def test_contradicting_assumptions_prove_nothing(formal):
     with pytest.raises(formal.Failed, match="Assumptions are unsatisfiable"):
-        formal.prove(Counter(), 4, fault="connect -set step 4'd4")
+        formal.prove(formal.plant(Counter, "step.eq(AnyConst(4))", "step.eq(3)")(), 4)

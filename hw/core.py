@@ -88,6 +88,7 @@ class Core(wiring.Component):
             lanes.i.eq(issue.o),
             lanes.candidate.eq(issue.candidate),
             issue.hazard.eq(lanes.hazard),
+            issue.drained.eq(lanes.empty),
             self.sends.eq(source.active),
             self.takes.eq(issue.active),
             self.busy.eq(issue.busy | ~lanes.empty | lanes.spikes.enable | source.busy),
@@ -101,17 +102,12 @@ class Core(wiring.Component):
         m.submodules.trace = queue = Queue(unsigned(shape.trace_bits), self.TRACE_DEPTH)
         layer = Signal(shape.trace_fields["layer"])
         bind(m, self.setting, {Register.LAYER: layer})
-        values = {
-            "core": self._core,
-            "layer": layer,
-            "step": lanes.fired.step,
-            "word": lanes.fired.word,
-            "spikes": lanes.fired.spikes,
-            "membranes": lanes.fired.membranes,
-        }
+        values = {"core": self._core, "layer": layer}
         position = 0
         for name, width in shape.trace_fields.items():
-            m.d.comb += queue.i.payload[position : position + width].eq(values[name])
+            m.d.comb += queue.i.payload[position : position + width].eq(
+                values[name] if name in values else getattr(lanes.fired, name)
+            )
             position += width
         # Room for everything that the pipeline may still bring.
         m.d.comb += [

@@ -27,25 +27,52 @@ class Kind(enum.Enum, shape=3):
     """Fetch a parameter row into the row registers."""
     READ = 5
     """Hand the word to the readout."""
+    PEEK = 6
+    """Take the word into the maximum of its pooling window; the FIRE of the window follows."""
 
 
-class Row(enum.Enum, shape=1):
-    """The row registers: A holds the initial potential or the bias, B bias - threshold."""
+class Row(enum.Enum, shape=2):
+    """The row registers."""
 
-    A = 0
-    B = 1
+    ADD = 0
+    """V(0), or the bias, or half a threshold."""
+    THRESHOLD = 1
+    """The threshold, shifted by the scan's digit."""
+    CEIL = 2
+    """That less one threshold."""
 
 
 def operation_layout(shape: HardwareShape) -> data.StructLayout:
-    """One operation; `word` also addresses the parameter rows, `step` is for the trace."""
+    """One operation.
+
+    Members
+    -------
+    word : membrane word; of PARAMETER the parameter row
+    target : the word it writes and counts in; differs from `word` in max pooling only
+    weight, shift, negative : of INTEGRATE
+    row, bias : of PARAMETER: which row register; whether an ADD row counts or is zero
+    current : of FIRE: adds the second accumulator
+    digit, top : of FIRE: the binary digit of this scan; whether it is the first of the step
+    final : of FIRE: in the final step
+    first : of PEEK and FIRE: the first membrane of a window
+    step : for the trace
+    """
+    word = max(shape.word_address_bits, bits_for(shape.parameter_words - 1))
     return data.StructLayout(
         {
             "kind": Kind,
             "row": Row,
-            "word": max(shape.word_address_bits, bits_for(shape.parameter_words - 1)),
+            "word": word,
+            "target": shape.word_address_bits,
             "weight": shape.weight_address_bits,
             "shift": shape.shift_bits,
             "negative": 1,
+            "bias": 1,
+            "current": 1,
+            "digit": bits_for(max(1, shape.digits - 1)),
+            "top": 1,
+            "final": 1,
+            "first": 1,
             "step": bits_for(shape.steps),
         }
     )
@@ -171,18 +198,199 @@ class Block(wiring.Component):
         return m
 
 
-class Issue(wiring.Component):
-    """Issues one operation a clock: INIT pass, then for each step INTEGRATE and the FIRE scan.
+class StepCounter(wiring.Component):
+    """Where a layer is in time: its step, and the digit of the present scan.
 
-    An operation whose word is still in the pipeline waits for it (`hazard`, from the lanes); FIRE
-    waits for room in the trace too. A layer starts with `start` if the core owns groups of it; a
-    step is scanned when all its tokens are here. With DIRECT there is one token only, before the
-    first scan. Parameter rows are fetched once a group and scan.
+    Members
+    -------
+    start : to step 1, first scan
+    advance : one scan further
+    step, digit, top : the present step, from 1; the scan's binary digit; it is the step's first
+    driven : the step has input and bias
+    final : the final step, with scans of its own
+    step_ends, ends, next_final : the scan is the last of its step, of all; the final step follows
+    """
+
+    def __init__(self, shape: HardwareShape) -> None:
+        self._shape = shape
+        super().__init__(
+            {
+                "setting": In(SettingSignature()),
+                "start": In(1),
+                "advance": In(1),
+                "step": Out(bits_for(shape.steps)),
+                "digit": Out(bits_for(max(1, shape.digits - 1))),
+                "top": Out(1),
+                "driven": Out(1),
+                "final": Out(1),
+                "step_ends": Out(1),
+                "ends": Out(1),
+                "next_final": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        shape = self._shape
+        steps, input_steps = Signal.like(self.step), Signal.like(self.step)
+        registers = {Register.STEPS: steps, Register.INPUT_STEPS: input_steps}
+        passes, final_passes = Signal(bits_for(shape.digits)), Signal(bits_for(shape.digits))
+        if shape.digits > 1 or shape.input_steps < shape.steps:
+            registers |= {Register.PASSES: passes, Register.FINAL_PASSES: final_passes}
+        bind(m, self.setting, registers)
+        left = Signal.like(steps)  # steps behind this one
+        some = final_passes != 0
+        m.d.comb += [
+            self.next_final.eq(self.step_ends & (left == 1) & some),
+            self.ends.eq(self.step_ends & (left == 0)),
+            self.step_ends.eq(self.digit == 0),
+        ]
+        with m.If(self.advance):
+            m.d.sync += [self.digit.eq(self.digit - 1), self.top.eq(0)]
+            with m.If(self.step_ends):
+                m.d.sync += [
+                    self.step.eq(self.step + 1),
+                    left.eq(left - 1),
+                    self.top.eq(1),
+                    self.digit.eq(Mux(self.next_final, final_passes, passes) - 1),
+                    self.final.eq(self.next_final),
+                ]
+                with m.If(self.step == input_steps):
+                    m.d.sync += self.driven.eq(0)
+        with m.If(self.start):
+            m.d.sync += [
+                self.step.eq(1),
+                left.eq(steps - 1),
+                self.top.eq(1),
+                self.digit.eq(passes - 1),
+                self.final.eq(0),
+                self.driven.eq(1),
+            ]
+        if Register.PASSES not in registers:
+            m.d.comb += passes.eq(1)
+        return m
+
+
+class ScanWalk(wiring.Component):
+    """Walks the words of a scan: groups, outputs of a group, membranes of an output's window.
+
+    Only max pooling has windows of more than one membrane; they lie in planes, `outputs` apart.
+
+    Members
+    -------
+    start, initial : to the first word; of an INIT pass, which takes every membrane by itself
+    advance : one membrane further
+    active : the core owns groups of the layer
+    pools : the layer pools
+    word, target : the membrane's word, and the output's
+    first, fires : the first membrane of a window; the last, with which the output fires
+    last_word, last_group : the last membrane of a group; the last group
+    """
+
+    def __init__(self, shape: HardwareShape) -> None:
+        self._shape = shape
+        address = shape.word_address_bits
+        super().__init__(
+            {
+                "setting": In(SettingSignature()),
+                "start": In(1),
+                "initial": In(1),
+                "advance": In(1),
+                "active": Out(1),
+                "pools": Out(1),
+                "word": Out(address),
+                "target": Out(address),
+                "first": Out(1),
+                "fires": Out(1),
+                "last_word": Out(1),
+                "last_group": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        shape = self._shape
+        groups = Signal(bits_for(shape.membrane_words))
+        words, outputs = Signal(Instruction.VALUE_BITS), Signal(Instruction.VALUE_BITS)
+        bind(
+            m,
+            self.setting,
+            {Register.GROUPS: groups, Register.WORDS: words, Register.OUTPUTS: outputs},
+        )
+        left, group_left = Signal.like(words), Signal.like(groups)
+        m.d.comb += [
+            self.active.eq(groups != 0),
+            self.last_group.eq(group_left == 1),
+            self.first.eq(1),
+            self.fires.eq(1),
+            self.target.eq(self.word),
+            self.last_word.eq(self.fires & (left == 1)),
+        ]
+        size = Mux(self.initial, words, outputs)
+        with m.If(self.advance & self.fires):
+            m.d.sync += left.eq(left - 1)
+            with m.If(left == 1):
+                m.d.sync += [left.eq(size), group_left.eq(group_left - 1)]
+        with m.If(self.advance):
+            m.d.sync += self.word.eq(self.word + 1)
+        if shape.window > 1:
+            self._add_windows(m, words, outputs, left)
+        with m.If(self.start):
+            m.d.sync += [self.word.eq(0), left.eq(size), group_left.eq(groups)]
+        return m
+
+    def _add_windows(self, m, words, outputs, left):
+        shape = self._shape
+        window = Signal(bits_for(shape.window))
+        bind(m, self.setting, {Register.WINDOW: window})
+        inside = Signal.like(window)  # membranes of the window behind this one
+        origin, group, target = (Signal.like(self.word) for _ in range(3))
+        alone = self.initial | ~self.pools
+        m.d.comb += [
+            self.pools.eq(window != 1),
+            self.first.eq(alone | (inside == window - 1)),
+            self.fires.eq(alone | (inside == 0)),
+            self.target.eq(Mux(alone, self.word, target)),
+        ]
+        with m.If(self.advance & ~alone):
+            m.d.sync += [inside.eq(inside - 1), self.word.eq(self.word + outputs)]
+            with m.If(self.fires):
+                m.d.sync += [
+                    inside.eq(window - 1),
+                    target.eq(target + 1),
+                    origin.eq(origin + 1),
+                    self.word.eq(origin + 1),
+                ]
+                with m.If(left == 1):
+                    m.d.sync += [
+                        group.eq(group + words),
+                        origin.eq(group + words),
+                        self.word.eq(group + words),
+                    ]
+        with m.If(self.start):
+            m.d.sync += [inside.eq(window - 1), target.eq(0), origin.eq(0), group.eq(0)]
+
+
+class Issue(wiring.Component):
+    """Issues one operation a clock: INIT pass, then for each step INTEGRATE and the FIRE scans.
+
+    ::
+
+        idle -> row -> scan --(groups)--> integrate -> row, row, (row) -> scan --(groups, digits)-+
+                ^ INIT                        ^                                                  |
+                                              +--------------------(steps)-----------------------+
+
+    A step has one scan for each binary digit that its neurons may send, the greatest first. Every
+    scan of a group fetches its parameter rows, which lie in the order of the walk. An operation
+    whose word is still in the pipeline waits for it (`hazard`, from the lanes); FIRE waits for room
+    in the trace too. A layer starts with `start` if the core owns groups of it; a step is scanned
+    when all its tokens are here. With CURRENT = 1 there is one token only, before the first step.
 
     Members
     -------
     o : the operation of this clock, kind NONE if there is none
     read : readout requests (word), served while no layer runs
+    drained : no operation is in the pipeline; max pooling waits for it before a scan
     activity : see :class:`~spikewright.hardware.Activity`
     """
 
@@ -196,6 +404,7 @@ class Issue(wiring.Component):
                 "read": In(stream.Signature(shape.word_address_bits)),
                 "hazard": In(1),
                 "hold_fire": In(1),
+                "drained": In(1),
                 "candidate": Out(shape.word_address_bits),
                 "o": Out(operation_layout(shape)),
                 "active": Out(1),
@@ -208,39 +417,47 @@ class Issue(wiring.Component):
         m = Module()
         shape = self._shape
         m.submodules.block = block = Block(shape)
-        wiring.connect(m, wiring.flipped(self.setting), block.setting)
+        m.submodules.walk = walk = ScanWalk(shape)
+        m.submodules.clock = clock = StepCounter(shape)
+        for part in (block, walk, clock):
+            wiring.connect(m, wiring.flipped(self.setting), part.setting)
         wiring.connect(m, wiring.flipped(self.i), block.i)
-        groups, words = Signal.like(self.o.word), Signal(Instruction.VALUE_BITS)
-        steps, tokens = Signal(bits_for(shape.steps)), Signal(bits_for(shape.cores + 1))
-        direct = Signal()
+        tokens, current = Signal(bits_for(shape.cores + 1)), Signal(2)
         parameters = Signal(bits_for(shape.parameter_words))
         bind(
             m,
             self.setting,
             {
-                Register.GROUPS: groups,
-                Register.WORDS: words,
-                Register.STEPS: steps,
                 Register.TOKENS: tokens,
-                Register.DIRECT: direct,
+                Register.CURRENT: current,
                 Register.PARAMETER_BASE: parameters,
             },
         )
         # The weight address does not wait for the state: it goes to the memory at once.
-        m.d.comb += [self.active.eq(groups != 0), self.o.weight.eq(block.weight)]
-        word, left, group_left = (
-            Signal(shape.word_address_bits),
-            Signal.like(words),
-            Signal.like(groups),
-        )
-        row, step, token_left = Signal.like(parameters), Signal.like(steps), Signal.like(tokens)
+        m.d.comb += [self.active.eq(walk.active), self.o.weight.eq(block.weight)]
+        row, rewind = Signal.like(parameters), Signal.like(parameters)
+        token_left = Signal.like(tokens)
         scanning = Signal()  # FIRE, not INIT
-        last_word, last_group = Signal(), Signal()
-        m.d.comb += [last_word.eq(left == 1), last_group.eq(group_left == 1)]
+        m.d.comb += [
+            walk.initial.eq(~scanning),
+            self.o.target.eq(self.o.word),
+            self.o.step.eq(clock.step),
+            self.o.digit.eq(clock.digit),
+            self.o.top.eq(clock.top),
+            self.o.final.eq(clock.final),
+            self.o.bias.eq(clock.driven | clock.final | ~scanning),
+            self.o.current.eq(clock.driven & clock.top),
+            self.o.first.eq(walk.first),
+        ]
 
-        def begin_scan():
-            """Rewind to the first word and the first group's parameter rows."""
-            m.d.sync += [word.eq(0), left.eq(words), group_left.eq(groups), row.eq(parameters)]
+        def fetch(which):
+            m.d.comb += [
+                self.o.kind.eq(Kind.PARAMETER),
+                self.o.row.eq(which),
+                self.o.word.eq(row),
+                self.activity.eq(Activity.STALLED),
+            ]
+            m.d.sync += row.eq(row + 1)
 
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("idle"))
@@ -249,55 +466,58 @@ class Issue(wiring.Component):
                 with m.If(self.read.valid & self.read.ready):
                     m.d.comb += [self.o.kind.eq(Kind.READ), self.o.word.eq(self.read.p)]
                 with m.If(self.start & self.active):
-                    m.d.sync += [scanning.eq(0), step.eq(1)]
-                    begin_scan()
-                    m.next = "row_a"
-            with m.State("row_a"):
-                # INIT takes the first row, FIRE the second and third.
-                m.d.comb += [
-                    self.o.kind.eq(Kind.PARAMETER),
-                    self.o.row.eq(Row.A),
-                    self.o.word.eq(Mux(scanning, row + 1, row)),
-                    self.activity.eq(Activity.STALLED),
-                ]
-                m.next = "row_b"
-                with m.If(~scanning):
+                    m.d.sync += [scanning.eq(0), row.eq(parameters)]
+                    m.d.comb += [walk.start.eq(1), walk.initial.eq(1), clock.start.eq(1)]
+                    m.next = "add"
+            with m.State("add"):
+                m.d.comb += self.activity.eq(Activity.STALLED)
+                waits = scanning & walk.pools & ~self.drained if shape.window > 1 else 0
+                with m.If(~waits):
+                    fetch(Row.ADD)
+                    m.next = "threshold"
+                    with m.If(~scanning):
+                        m.next = "scan"
+            with m.State("threshold"):
+                fetch(Row.THRESHOLD)
+                m.next = "ceil" if shape.ceils else "scan"
+            if shape.ceils:
+                with m.State("ceil"):
+                    fetch(Row.CEIL)
                     m.next = "scan"
-            with m.State("row_b"):
-                m.d.comb += [
-                    self.o.kind.eq(Kind.PARAMETER),
-                    self.o.row.eq(Row.B),
-                    self.o.word.eq(row + 2),
-                    self.activity.eq(Activity.STALLED),
-                ]
-                m.next = "scan"
             with m.State("scan"):
-                held = self.hazard | (scanning & self.hold_fire)
-                m.d.comb += [self.candidate.eq(word), self.activity.eq(Activity.STALLED)]
-                m.d.comb += [self.o.word.eq(word), self.o.step.eq(step)]
+                held = (walk.fires & self.hazard) | (scanning & self.hold_fire)
+                m.d.comb += [
+                    self.candidate.eq(walk.target),
+                    self.activity.eq(Activity.STALLED),
+                    self.o.word.eq(walk.word),
+                    self.o.target.eq(walk.target),
+                ]
                 with m.If(~held):
                     m.d.comb += [
-                        self.o.kind.eq(Mux(scanning, Kind.FIRE, Kind.INIT)),
+                        self.o.kind.eq(
+                            Mux(scanning, Mux(walk.fires, Kind.FIRE, Kind.PEEK), Kind.INIT)
+                        ),
                         self.activity.eq(Mux(scanning, Activity.SCAN, Activity.INITIALISE)),
+                        walk.advance.eq(1),
                     ]
-                    m.d.sync += [word.eq(word + 1), left.eq(left - 1)]
-                    with m.If(last_word):
-                        m.d.sync += [
-                            left.eq(words),
-                            group_left.eq(group_left - 1),
-                            row.eq(row + 3),
-                        ]
-                        m.next = "row_a"
-                        with m.If(last_group):
-                            begin_scan()
-                            m.d.sync += [scanning.eq(1), token_left.eq(tokens)]
+                    with m.If(walk.last_word):
+                        m.next = "add"
+                    with m.If(walk.last_word & walk.last_group):
+                        m.d.comb += [walk.start.eq(1), walk.initial.eq(0)]
+                        m.d.sync += [scanning.eq(1), token_left.eq(tokens)]
+                        with m.If(~scanning):
+                            m.d.sync += rewind.eq(row)
                             m.next = "integrate"
-                            with m.If(scanning):
-                                m.d.sync += step.eq(step + 1)
-                                with m.If(step == steps):
+                        with m.Else():
+                            m.d.comb += clock.advance.eq(1)
+                            with m.If(clock.step_ends):
+                                # The rows of the final step lie behind those of the others.
+                                with m.If(~clock.next_final):
+                                    m.d.sync += row.eq(rewind)
+                                with m.If(clock.ends):
                                     m.next = "idle"
-                                with m.Elif(direct):
-                                    m.next = "row_a"
+                                with m.Elif(current != 1):
+                                    m.next = "integrate"
             with m.State("integrate"):
                 m.d.comb += [
                     block.enable.eq(1),
@@ -317,5 +537,5 @@ class Issue(wiring.Component):
                 with m.If(block.token):
                     m.d.sync += token_left.eq(token_left - 1)
                     with m.If(token_left == 1):
-                        m.next = "row_a"
+                        m.next = "add"
         return m

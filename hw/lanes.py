@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import HardwareShape, Region, Register, bits_for, memory_id
+from spikewright.hardware import HardwareShape, Mode, Region, Register, bits_for, memory_id
 
 from .event import SettingSignature, bind
+from .fire import FireUnit, digit_layout, mode_layout
 from .issue import Kind, Row, operation_layout
 from .load import LoadSignature
 from .memory import BankedMemory, make_memory
@@ -24,39 +25,40 @@ LANE_FLAGS = data.StructLayout(
         "negative_2": 1,
         "current_2": 1,  # integrates into the second accumulator
         "init_2": 1,
-        "fires_4": 1,
-        "holds": 1,
+        "maximum_2": 1,  # fires with the greatest membrane of a window, less the count
+        "peeks_2": 1,  # reads a membrane of a window
+        "first_2": 1,  # the first of them
     }
 )
 
 
 class Lanes(wiring.Component):
-    """IF neurons and integrators, `lanes` of them in parallel (NQ Eq. 2-5).
+    """The neurons, `lanes` of them in parallel.
 
     ::
 
-        clock 0 -> 1        2                    3                 4
-        i  ->  RAM  ->  V, I, W, rows  ->  a = W << n, ±     ->  U = V + a        -> V, I
-        (registered)    (registered)       or  I + bias,         R = V + b            spikes
-                                           b = I + bias - th                          trace
+        clock 0 -> 1        2                    3                4              5
+        i  ->  RAM  ->  V, I, W, rows  ->  a = W << n, ±     ->  U = V + a  ->  fire unit -> V, I
+        (registered)    (registered)       or  I + bias                         spikes, count
+                                                                                trace
 
-    U is the potential, R = U - threshold; R's sign decides: a neuron with R >= 0 fires and keeps
-    R. An integration is the upper row alone, on V or, for the frame's events, on I. Parameter rows
-    pass the same way, so that a scan may follow its rows at once.
+    An integration is an addition alone, to V or to I. Parameter rows pass the same way, so that a
+    scan may follow its rows at once.
 
-    Latency: a word may be issued again five clocks after it was. `hazard` says that `candidate` is
+    Latency: a word may be issued again six clocks after it was. `hazard` says that `candidate` is
     still on its way; the issuer must hold back then. Throughput: one operation a clock.
 
     Members
     -------
     i : operation; kind NONE for none
-    spikes : one spike word for each FIRE of a layer that fires, in scan order
-    fired : a scan result, for the trace: word, step, membranes and spikes after the scan
-    potential : the word of a READ, valid three clocks after it
+    spikes : one spike word for each FIRE of a scan that sends, in scan order
+    fired : a scan result, for the trace, as `HardwareShape.trace_fields` names it
+    potential : the word of a READ, valid three clocks after it: membranes, or the counts of a layer
+        that fires
     empty : no operation is inside
     """
 
-    STAGES = 4
+    STAGES = 5
 
     def __init__(
         self, shape: HardwareShape, core: int, init: Mapping[str, Sequence[int]] | None = None
@@ -66,17 +68,13 @@ class Lanes(wiring.Component):
             {
                 "enable": Out(1),
                 "address": Out(bits_for(shape.spike_words - 1)),
-                "data": Out(shape.lanes),
+                "data": Out(shape.spike_width),
             }
         )
+        own = ("step", "digit", "word", "spikes", "negative", "counts", "membranes")
         fired = wiring.Signature(
-            {
-                "valid": Out(1),
-                "word": Out(shape.word_address_bits),
-                "step": Out(bits_for(shape.steps)),
-                "spikes": Out(shape.lanes),
-                "membranes": Out(shape.lanes * shape.membrane_bits),
-            }
+            {"valid": Out(1)}
+            | {name: Out(width) for name, width in shape.trace_fields.items() if name in own}
         )
         potential = wiring.Signature(
             {"valid": Out(1), "data": Out(shape.lanes * shape.membrane_bits)}
@@ -99,13 +97,15 @@ class Lanes(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape = self._shape
-        fire, direct = Signal(2), Signal()
-        spike_base = Signal.like(self.spikes.address)
-        bind(
-            m,
-            self.setting,
-            {Register.FIRE: fire, Register.DIRECT: direct, Register.SPIKE_BASE: spike_base},
-        )
+        modes = [Signal(max(1, max(Mode).bit_length()), name=name) for name in ("fire", "final")]
+        held = Signal(2)
+        limit = Signal(max(1, shape.count_bits))
+        registers = {Register.FIRE: modes[0], Register.CURRENT: held}
+        if shape.input_steps < shape.steps:
+            registers[Register.FINAL] = modes[1]
+        if shape.has(Mode.LIMITED):
+            registers[Register.LIMIT] = limit
+        bind(m, self.setting, registers)
         # The operations on their way: stage[k] is in clock k of the drawing above.
         # Only their kinds know a reset: what an operation of kind NONE carries is never used.
         stage, kind = [], []
@@ -122,19 +122,19 @@ class Lanes(wiring.Component):
         m.d.comb += [
             self.hazard.eq(
                 Cat(
-                    is_kind(k, *writing) & (stage[k].word == self.candidate)
+                    is_kind(k, *writing) & (stage[k].target == self.candidate)
                     for k in range(self.STAGES)
                 ).any()
             ),
             self.empty.eq(Cat(one == Kind.NONE for one in kind).all()),
         ]
-        reads_v = is_kind(0, Kind.FIRE, Kind.READ) | (is_kind(0, Kind.INTEGRATE) & ~direct)
-        reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & direct
+        accumulates = held != 0
+        reads_v = is_kind(0, Kind.FIRE, Kind.READ, Kind.PEEK)
+        reads_v |= is_kind(0, Kind.INTEGRATE) & ~accumulates
+        reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & accumulates
+        word, target = stage[0].word, stage[0].target
         membranes, write_v = self._memory(
-            m, stage[0], "membrane", shape.membrane_words, shape.membrane_bits, reads_v
-        )
-        currents, write_i = self._memory(
-            m, stage[0], "current", shape.current_words, shape.current_bits, reads_i
+            m, word, "membrane", shape.membrane_words, shape.membrane_bits, reads_v
         )
         # Weights are read as the operation comes in, whether it is held back or not: the address
         # is a register's, and the banks have a clock more.
@@ -154,7 +154,7 @@ class Lanes(wiring.Component):
         ]
         rows, load_p = self._memory(
             m,
-            stage[0],
+            word,
             "parameter",
             shape.parameter_words,
             shape.compare_bits,
@@ -173,29 +173,68 @@ class Lanes(wiring.Component):
                 m.d.sync += result.eq(values)
             return result
 
-        row_1 = is_kind(1, Kind.PARAMETER)
-        v_2, i_2 = (
-            registered("v_2", membranes),
-            Signal(currents.shape(), name="i_2", reset_less=True),
-        )
-        m.d.sync += i_2.eq(Mux(direct & ~is_kind(1, Kind.INIT), currents.as_value(), 0))
-        w_2 = registered("w_2", weights)
-        bias_2 = registered("row_a", rows, row_1 & (stage[1].row == Row.A))
-        less_2 = registered("row_b", rows, row_1 & (stage[1].row == Row.B))
+        def row(name, which, values=rows):
+            return registered(name, values, is_kind(1, Kind.PARAMETER) & (stage[1].row == which))
+
+        v_2, w_2 = registered("v_2", membranes), registered("w_2", weights)
+        i_2 = [0] * shape.lanes
+        if shape.current_words:
+            currents, write_i = self._memory(
+                m, word, "current", shape.current_words, shape.current_bits, reads_i
+            )
+            i_2 = Signal(currents.shape(), name="i_2", reset_less=True)
+            used = is_kind(1, Kind.INTEGRATE) | (is_kind(1, Kind.FIRE) & stage[1].current)
+            m.d.sync += i_2.eq(Mux(accumulates & used, currents.as_value(), 0))
+        add_2 = row("add", Row.ADD)
+        if shape.input_steps < shape.steps:
+            silent = is_kind(1, Kind.PARAMETER) & (stage[1].row == Row.ADD) & ~stage[1].bias
+            with m.If(silent):
+                m.d.sync += add_2.eq(0)
+        threshold_4 = self._delayed(m, row("threshold", Row.THRESHOLD), 2)
+        ceil_4 = self._delayed(m, row("ceil", Row.CEIL), 2) if shape.ceils else None
+        state_2 = None
+        if shape.state_bits:
+            states, write_s = self._memory(
+                m,
+                target,
+                "count",
+                shape.membrane_words,
+                shape.state_bits,
+                is_kind(0, Kind.FIRE, Kind.READ),
+                shape=shape.state_bits,
+            )
+            state_2 = registered("state_2", states)
+            state_4 = self._delayed(m, state_2, 2)
 
         # Every lane reads these: decoded a clock early.
         flags = Signal(LANE_FLAGS, reset_less=True)
+        fires_1 = is_kind(1, Kind.FIRE)
         m.d.sync += [
             flags.integrate_2.eq(is_kind(1, Kind.INTEGRATE)),
             flags.negative_2.eq(is_kind(1, Kind.INTEGRATE) & stage[1].negative),
-            flags.current_2.eq(is_kind(1, Kind.INTEGRATE) & direct),
+            flags.current_2.eq(is_kind(1, Kind.INTEGRATE) & accumulates),
             flags.init_2.eq(is_kind(1, Kind.INIT)),
-            flags.fires_4.eq(is_kind(3, Kind.FIRE) & (fire != 0)),
-            flags.holds.eq(fire == 2),
+            flags.maximum_2.eq(fires_1 & self._bit(modes[0], Mode.MAXIMUM)),
+            flags.peeks_2.eq(is_kind(1, Kind.PEEK, Kind.FIRE)),
+            flags.first_2.eq(stage[1].first),
         ]
-        spikes, results = [], []
-        for lane in range(shape.lanes):
-            spike, result = self._lane(
+        digit_4 = Signal(digit_layout(shape), reset_less=True)
+        mode_5 = Signal(mode_layout(shape), reset_less=True)
+        amount = (1 << stage[3].digit)[: max(1, shape.count_bits)]
+        m.d.sync += [
+            digit_4.top.eq(stage[3].top),
+            digit_4.amount.eq(amount),
+            digit_4.bound.eq(limit - amount),
+        ]
+        chosen = Mux(stage[4].final, modes[1], modes[0])
+        for name in mode_layout(shape).members:
+            m.d.sync += mode_5[name].eq(self._bit(chosen, Mode[name]) & is_kind(4, Kind.FIRE))
+
+        units, lanes = [], range(shape.lanes)
+        for lane in lanes:
+            m.submodules[f"fire_{lane}"] = unit = FireUnit(shape)
+            units.append(unit)
+            u = self._potential(
                 m,
                 lane,
                 flags,
@@ -203,89 +242,156 @@ class Lanes(wiring.Component):
                 v_2[lane],
                 i_2[lane],
                 w_2[lane],
-                bias_2[lane],
-                less_2[lane],
+                add_2[lane],
+                state_2[lane][: shape.count_bits] if shape.count_bits else 0,
             )
-            spikes.append(spike)
-            results.append(result)
+            m.d.comb += [
+                unit.u.eq(u),
+                unit.threshold.eq(threshold_4[lane]),
+                unit.digit.eq(digit_4),
+                unit.mode.eq(mode_5),
+            ]
+            if shape.ceils:
+                m.d.comb += unit.ceil.eq(ceil_4[lane])
+            if shape.count_bits:
+                m.d.comb += unit.count.eq(state_4[lane][: shape.count_bits])
+            if shape.digits > 1:
+                m.d.comb += unit.done.eq(state_4[lane][-1])
 
-        # Clock 4: write back.
-        fires_4 = is_kind(4, Kind.FIRE)
+        # Clock 5: write back.
+        last = self.STAGES
+        fires, inits = is_kind(last, Kind.FIRE), is_kind(last, Kind.INIT)
+        integrates = is_kind(last, Kind.INTEGRATE)
         m.d.comb += [
-            write_v.en.eq((is_kind(4, Kind.INTEGRATE) & ~direct) | fires_4 | is_kind(4, Kind.INIT)),
-            write_v.addr.eq(stage[4].word),
-            write_v.data.eq(Cat(result[: shape.membrane_bits] for result in results)),
-            write_i.en.eq((is_kind(4, Kind.INTEGRATE) | is_kind(4, Kind.INIT)) & direct),
-            write_i.addr.eq(stage[4].word),
-            write_i.data.eq(
-                Mux(
-                    is_kind(4, Kind.INIT),
-                    0,
-                    Cat(result[: shape.current_bits] for result in results),
-                )
+            write_v.en.eq(
+                (integrates & ~accumulates) | (fires & ~self._bit(modes[0], Mode.MAXIMUM)) | inits
             ),
+            write_v.addr.eq(stage[last].word),
+            write_v.data.eq(Cat(unit.value[: shape.membrane_bits] for unit in units)),
         ]
-        # Spike words lie in scan order: the address only counts.
-        next_spike = Signal.like(self.spikes.address)
-        with m.If(self.start):
-            m.d.sync += next_spike.eq(spike_base)
-        m.d.sync += [
-            self.spikes.enable.eq(fires_4 & (fire != 0)),
-            self.spikes.address.eq(next_spike),
-            self.spikes.data.eq(Cat(spikes)),
-        ]
-        with m.If(fires_4 & (fire != 0)):
-            m.d.sync += next_spike.eq(next_spike + 1)
+        if shape.current_words:
+            values = Cat(unit.value[: shape.current_bits] for unit in units)
+            m.d.comb += [
+                write_i.en.eq((integrates | inits) & accumulates),
+                write_i.addr.eq(stage[last].word),
+                write_i.data.eq(Mux(inits, 0, values)),
+            ]
+        counts = Cat(unit.new_count for unit in units) if shape.count_bits else None
+        if shape.state_bits:
+            parts = []
+            for unit in units:
+                parts += [unit.new_count] if shape.count_bits else []
+                parts += [unit.new_done] if shape.digits > 1 else []
+            m.d.comb += [
+                write_s.en.eq(fires | inits),
+                write_s.addr.eq(stage[last].target),
+                write_s.data.eq(Mux(inits, 0, Cat(parts))),
+            ]
+        self._add_spikes(m, stage[last], mode_5, modes, units, counts)
+        results = {
+            "step": stage[last].step,
+            "digit": stage[last].digit,
+            "word": stage[last].target,
+            "spikes": Cat(unit.spike for unit in units),
+            "negative": Cat(unit.spike & unit.negative for unit in units),
+            "counts": counts,
+            "membranes": write_v.data,
+        }
+        m.d.comb += self.fired.valid.eq(fires)
+        for name in shape.trace_fields:
+            if name in results:
+                m.d.comb += getattr(self.fired, name).eq(results[name])
+        reads = v_2.as_value()
+        if shape.count_bits:
+            padding = Const(0, shape.membrane_bits - shape.count_bits)
+            numbers = Cat(Cat(state_2[lane][: shape.count_bits], padding) for lane in lanes)
+            fires_ever = self._bit(modes[0] | modes[1], Mode.FIRES)
+            reads = Mux(fires_ever, numbers, reads)
         m.d.comb += [
-            self.fired.valid.eq(fires_4),
-            self.fired.word.eq(stage[4].word),
-            self.fired.step.eq(stage[4].step),
-            self.fired.spikes.eq(Cat(spikes)),
-            self.fired.membranes.eq(write_v.data),
             self.potential.valid.eq(is_kind(2, Kind.READ)),
-            self.potential.data.eq(v_2.as_value()),
+            self.potential.data.eq(reads),
         ]
         return m
+
+    def _bit(self, mode, bit):
+        """One bit of a mode register; zero where no layer has it."""
+        return mode[bit.bit_length() - 1] if self._shape.has(bit) else 0
+
+    def _delayed(self, m, values, clocks):
+        for k in range(clocks):
+            later = Signal(
+                values.shape(), name=f"{values.as_value().name}_{k + 3}", reset_less=True
+            )
+            m.d.sync += later.eq(values)
+            values = later
+        return values
 
     def _loads(self, region):
         return self.load.valid & (self.load.memory == memory_id(region, self._core))
 
-    def _memory(self, m, operation, name, depth, bits, enable):
-        """One memory of a signed number a lane: its read data as lanes, and its write port."""
+    def _memory(self, m, address, name, depth, bits, enable, shape=None):
+        """One memory of a (signed) number a lane: its read data as lanes, and its write port."""
         lanes = self._shape.lanes
         contents = self._init.get(f"{name}_{self._core}", ())
         m.submodules[name] = memory = make_memory(lanes * bits, depth, contents)
         port, writer = memory.read_port(), memory.write_port()
-        m.d.comb += [port.en.eq(enable), port.addr.eq(operation.word)]
-        view = Signal(data.ArrayLayout(signed(bits), lanes), name=f"{name}_out")
+        m.d.comb += [port.en.eq(enable), port.addr.eq(address)]
+        view = Signal(data.ArrayLayout(shape or signed(bits), lanes), name=f"{name}_out")
         m.d.comb += view.as_value().eq(port.data)
         return view, writer
 
-    def _lane(self, m, lane, flags, shift, v, i, w, bias, less):
-        """Clocks 2 to 4 of one lane: its spike, and the value to write back."""
-        width = signed(self._shape.compare_bits)
+    def _potential(self, m, lane, flags, shift, v, i, w, add, count):
+        """Clocks 2 to 4 of one lane: U, or the sum that an integration writes back."""
+        shape = self._shape
+        width = signed(shape.compare_bits)
 
         def register(name):
             return Signal(width, name=f"{name}_{lane}", reset_less=True)
 
-        shifted = register("shifted")
-        m.d.comb += shifted.eq(w << shift)
-        a_3, b_3, v_3 = register("a_3"), register("b_3"), register("v_3")
+        shifted, drive = Signal(width, name=f"shifted_{lane}"), i + add
+        base = Mux(flags.current_2, i, v) if shape.current_words else v
+        carry = flags.negative_2
+        if shape.has(Mode.MAXIMUM):
+            # The greatest membrane of the window so far; the count is subtracted as ~count + 1.
+            most = Signal(signed(shape.membrane_bits), name=f"most_{lane}", reset_less=True)
+            greatest = Mux(flags.first_2 | (v > most), v, most)
+            with m.If(flags.peeks_2):
+                m.d.sync += most.eq(greatest)
+            base = Mux(flags.maximum_2, greatest, base)
+            drive = Mux(flags.maximum_2, ~Cat(count, 0).as_signed(), drive)
+            carry = carry | flags.maximum_2
+        a_3, v_3, u_4 = register("a_3"), register("v_3"), register("u_4")
         carry_3 = Signal(name=f"carry_{lane}", reset_less=True)
+        m.d.comb += shifted.eq(w << shift)
         m.d.sync += [
             # -x is ~x + 1; the one is the next clock's carry.
-            a_3.eq(Mux(flags.integrate_2, Mux(flags.negative_2, ~shifted, shifted), i + bias)),
-            b_3.eq(i + less),
-            v_3.eq(Mux(flags.init_2, 0, Mux(flags.current_2, i, v))),
-            carry_3.eq(flags.negative_2),
+            a_3.eq(Mux(flags.integrate_2, Mux(flags.negative_2, ~shifted, shifted), drive)),
+            v_3.eq(Mux(flags.init_2, 0, base)),
+            carry_3.eq(carry),
+            u_4.eq(v_3 + a_3 + carry_3),
         ]
-        u_4, r_4 = register("u_4"), register("r_4")
-        m.d.sync += [u_4.eq(v_3 + a_3 + carry_3), r_4.eq(v_3 + b_3)]
-        reaches = r_4 >= 0
-        if self._shape.holds:
-            reaches = reaches & (~flags.holds | (r_4 != 0))
-        spike = Signal(name=f"spike_{lane}")
-        m.d.comb += spike.eq(flags.fires_4 & reaches)
-        result = register("result")
-        m.d.comb += result.eq(Mux(spike, r_4, u_4))
-        return spike, result
+        return u_4
+
+    def _add_spikes(self, m, operation, mode, modes, units, counts):
+        """The spike buffer's writes. Words lie in scan order: the address only counts."""
+        shape = self._shape
+        base, following = (Signal.like(self.spikes.address) for _ in range(2))
+        bind(m, self.setting, {Register.SPIKE_BASE: base})
+        word = Cat(unit.spike for unit in units)
+        if shape.signed:
+            word = Cat(word, Cat(unit.negative for unit in units))
+        sends = mode.FIRES if shape.has(Mode.FIRES) else 0
+        if shape.pairs:
+            # A layer that decides at its end sends numbers: complete with the last digit.
+            codes = ~self._bit(modes[0], Mode.FIRES)
+            word = Mux(codes, counts, word)
+            sends &= ~codes | (operation.digit == 0)
+        with m.If(self.start):
+            m.d.sync += following.eq(base)
+        m.d.sync += [
+            self.spikes.enable.eq(sends),
+            self.spikes.address.eq(following),
+            self.spikes.data.eq(word),
+        ]
+        with m.If(sends):
+            m.d.sync += following.eq(following + 1)

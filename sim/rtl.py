@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ..errors import SpikewrightError
 from ..hardware import HardwareShape, Mapping, MemoryShape
 from ..image import MemoryImage
+from ..layout import window
 from ..network import Network
 from ..protocol import (
     Command,
@@ -147,7 +148,9 @@ def patience(network: Network, mapping: Mapping, stalls: float) -> int:
                 5 if network.direct(layer) else 1
             )
             work += events * (taps * max(where.groups) + 4)
-        work += 4 * layer.shape[1] * layer.shape[2] * max(where.groups)
+        scans = max(where.passes, where.final_passes)
+        work += 4 * scans * layer.shape[1] * layer.shape[2] * max(where.groups) * window(layer)
+        work += 4 * scans * int(np.prod(network.source_shape(layer.synapses[0])))
     waiting = 1 / (1 - min(stalls, 0.99))
     return round((20_000 + 4 * work * network.steps) * waiting)
 
@@ -283,7 +286,7 @@ def _activity(epoch: Epoch, clocks: Ints) -> Ints:
 
 
 def _fields(records: npt.NDArray[np.uint32], shape: HardwareShape) -> dict[str, Ints]:
-    """The fields of trace records: ``(records,)``, or ``(records, lanes)`` for the last two."""
+    """The fields of trace records: ``(records,)``, or ``(records, lanes)`` for those of lanes."""
     if not len(records):
         records = np.zeros((0, -(-shape.trace_bits // 32)), np.uint32)
     starts = range(0, max(1, len(records)), CHUNK)
@@ -304,7 +307,9 @@ def _unpacked(records: npt.NDArray[np.uint32], shape: HardwareShape) -> dict[str
             bits = bits.reshape(len(raw), shape.lanes, shape.membrane_bits)
             values = _number(bits)
             fields[name] = np.where(bits[..., -1], values - (1 << shape.membrane_bits), values)
-        elif name == "spikes":
+        elif name == "counts":
+            fields[name] = _number(bits.reshape(len(raw), shape.lanes, shape.count_bits))
+        elif name in ("spikes", "negative"):
             fields[name] = bits.astype(np.int64)
         else:
             fields[name] = _number(bits)
@@ -327,9 +332,10 @@ def assemble(
     fields = _fields(records, shape)
     traces = [
         LayerTrace(
-            layer.name,
-            np.zeros((images, network.steps, *layer.shape), np.int64),
-            np.zeros((images, network.steps, *layer.shape), np.bool_),
+            name=layer.name,
+            membranes=np.zeros((images, network.steps, *layer.shape), np.int64),
+            spikes=np.zeros((images, network.steps, *layer.shape), np.int64),
+            counts=np.zeros((images, network.steps, *layer.shape), np.int64),
         )
         for layer in network.layers
     ]
@@ -352,7 +358,7 @@ def _assemble_core(
     """Put one core's records into `traces`, after checking that they are exactly those expected."""
     places = _places(core, network, mapping)
     images = len(traces[0].spikes)
-    got = np.stack([own["layer"], own["step"], own["word"]], axis=1)
+    got = np.stack([own[name] for name in ("layer", "step", "digit", "word")], axis=1)
     expected = np.tile(places, (images, 1))
     shared = min(len(got), len(expected))
     wrong = (got[:shared] != expected[:shared]).any(1)
@@ -360,46 +366,63 @@ def _assemble_core(
         _refuse(core, network, got, expected, int(wrong.argmax()) if wrong.any() else shared)
     if not len(places):
         return
-    spikes = own["spikes"].reshape(images, len(places), -1)
-    membranes = own["membranes"].reshape(spikes.shape)
     lanes = mapping.shape.lanes
+
+    def by_image(values: Ints) -> Ints:
+        return values.reshape(images, len(places), lanes)
+
+    # An event of the scan of digit k is worth 2**k.
+    spikes = by_image(own["spikes"]) << places[:, 2, None]
+    if "negative" in own:
+        spikes = np.where(by_image(own["negative"]), -spikes, spikes)
+    membranes = by_image(own["membranes"])
     for index, (layer, where) in enumerate(zip(network.layers, mapping.layers, strict=True)):
         groups = where.groups[core]
         if not groups:
             continue
-        chosen = places[:, 0] == index
         channels, height, width = layer.shape
         first = where.first_group[core] * lanes
         count = min(groups * lanes, channels - first)
-        for values, target in (
-            (spikes, traces[index].spikes),
-            (membranes, traces[index].membranes),
-        ):
-            part = values[:, chosen].reshape(images, network.steps, groups, height, width, lanes)
-            part = part.transpose(0, 1, 2, 5, 3, 4)
-            part = part.reshape(images, network.steps, groups * lanes, height, width)
-            target[:, :, first : first + count] = part[:, :, :count]
-            if values is spikes and part[:, :, count:].any():
+        for step in range(network.steps):
+            chosen = (places[:, 0] == index) & (places[:, 1] == step + 1)
+
+            def by_channel(values: Ints, chosen: Any = chosen) -> Ints:
+                part = values[:, chosen].reshape(images, -1, groups, height, width, lanes)
+                part = part.transpose(1, 0, 2, 5, 3, 4)
+                return part.reshape(-1, images, groups * lanes, height, width)
+
+            sent = by_channel(spikes).sum(0)
+            if sent[:, count:].any():
                 raise SpikewrightError(
                     f"trace: layer {layer.name}, core {core}: a lane without a channel spikes"
                 )
+            own_channels = slice(first, first + count)
+            traces[index].spikes[:, step, own_channels] = sent[:, :count]
+            traces[index].membranes[:, step, own_channels] = by_channel(membranes)[-1, :, :count]
+            if network.counts(layer):
+                counted = by_channel(by_image(own["counts"]))[-1, :, :count]
+                traces[index].counts[:, step, own_channels] = counted
 
 
 def _places(core: int, network: Network, mapping: Mapping) -> Ints:
-    """``(records, 3)``: layer, step (from 1) and word of every record of an image, in order."""
-    parts = [np.zeros((0, 3), np.int64)]
+    """``(records, 4)``: layer, step (from 1), digit and word of an image's records, in order."""
+    parts = [np.zeros((0, 4), np.int64)]
     for index, (layer, where) in enumerate(zip(network.layers, mapping.layers, strict=True)):
         words = where.groups[core] * layer.shape[1] * layer.shape[2]
-        step, word = np.indices((network.steps, words)).reshape(2, -1)
-        parts.append(np.stack([np.full_like(step, index), step + 1, word], axis=1))
+        for step in range(1, network.steps + 1):
+            last = step == network.steps and where.final_passes
+            scans = where.final_passes if last else where.passes
+            scan, word = np.indices((scans, words)).reshape(2, -1)
+            same = np.full_like(scan, index), np.full_like(scan, step)
+            parts.append(np.stack([*same, scans - 1 - scan, word], axis=1))
     return np.concatenate(parts)
 
 
 def _refuse(core: int, network: Network, got: Ints, expected: Ints, at: int) -> None:
     def place(record: Ints) -> str:
-        layer, step, word = record.tolist()
+        layer, step, digit, word = record.tolist()
         name = network.layers[layer].name if layer < len(network.layers) else f"number {layer}"
-        return f"layer {name}, step {step}, word {word}"
+        return f"layer {name}, step {step}, digit {digit}, word {word}"
 
     there = place(got[at]) if at < len(got) else "nothing"
     wanted = place(expected[at]) if at < len(expected) else "nothing"

@@ -131,7 +131,7 @@ def map_network(network: Network, *, cores: int = 1, lanes: int = 16) -> Mapping
         )
 
     counts_bits = [
-        bits_for(network.ranges.layers[index].count)
+        bits_for(max(network.ranges.layers[index].count, 1 << max(scans(network, index)) - 1))
         for index, layer in enumerate(network.layers)
         if network.counts(layer)
     ]

@@ -1,0 +1,167 @@
+"""The fire unit of one lane: what a neuron sends at the end of a step, and what it keeps."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikewright.hardware import HardwareShape, Mode
+
+__all__ = ["FireUnit", "digit_layout", "mode_layout"]
+
+
+def mode_layout(shape: HardwareShape) -> data.StructLayout:
+    """The bits of :class:`~spikewright.hardware.Mode` that some layer of `shape` has."""
+    return data.StructLayout({mode.name: 1 for mode in Mode if shape.has(mode)})
+
+
+def digit_layout(shape: HardwareShape) -> data.StructLayout:
+    """What all lanes share in the clock of U: the scan's digit k.
+
+    Members
+    -------
+    top : the first scan of its step, of the greatest digit
+    amount : ``2**k``
+    bound : the greatest count to which that may still be added
+    """
+    bits = shape.count_bits
+    return data.StructLayout({"top": 1, "amount": bits, "bound": signed(bits + 1)})
+
+
+class FireUnit(wiring.Component):
+    """Decides one binary digit of n, the number of thresholds a neuron sends.
+
+    A step takes one scan for each digit, from the greatest on; a scan compares with
+    ``threshold << k``. What the first scans leave of U, the next ones find as their membrane, so
+    that n comes out as ``min(floor(U / threshold), smax, zmax - count)`` upwards, and as
+    :class:`~spikewright.neuron.Negative` says downwards. Latency: one clock. Throughput: one a
+    clock. It is elaborated to what the layers of `shape` need: a plain IF neuron is one
+    subtraction and a multiplexer.
+
+    Members
+    -------
+    u : potential
+    threshold : ``threshold << k``
+    ceil : ``(threshold << k) - threshold``, with `shape.ceils`
+    count, done : the neuron's state: spikes sent so far, and whether the step is over for it
+    digit : see :func:`digit_layout`
+    mode : what the scan may do, **a clock later** than `u`; FIRES is zero for other operations
+    value : the membrane after the scan, a clock later, as are all outputs
+    spike, negative : an event of value ``±2**k``
+    new_count, new_done : the state after the scan
+    """
+
+    def __init__(self, shape: HardwareShape) -> None:
+        self._shape = shape
+        width = signed(shape.compare_bits)
+        members = {
+            "u": In(width),
+            "threshold": In(width),
+            "digit": In(digit_layout(shape)),
+            "mode": In(mode_layout(shape)),
+            "value": Out(width),
+            "spike": Out(1),
+            "negative": Out(1),
+        }
+        if shape.ceils:
+            members["ceil"] = In(width)
+        if shape.count_bits:
+            members |= {"count": In(shape.count_bits), "new_count": Out(shape.count_bits)}
+        if shape.digits > 1:
+            members |= {"done": In(1), "new_done": Out(1)}
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        shape = self._shape
+        downwards = shape.has(Mode.BELOW | Mode.AT)
+        u, rest = Signal.like(self.u, reset_less=True), Signal.like(self.u, reset_less=True)
+        below = self.u[-1] if downwards else 0
+        # U - threshold, or U + threshold where U is negative.
+        moved = Mux(below, self.threshold, ~self.threshold)
+        m.d.sync += [u.eq(self.u), rest.eq(self.u + moved + (~self.u[-1] if downwards else 1))]
+        up = self._mode(Mode.FIRES) & ~u[-1] & ~rest[-1]
+        down = self._mode(Mode.FIRES) & u[-1]
+        if shape.has(Mode.HOLDS):
+            up &= ~(self._mode(Mode.HOLDS) & (rest == 0))
+        if downwards:
+            down &= self._down(m, rest)
+        blocked = self._blocked(m)
+        if shape.has(Mode.LIMITED):
+            room = Signal(reset_less=True)
+            m.d.sync += room.eq(self.count <= self.digit.bound)
+            up &= room | ~self._mode(Mode.LIMITED)
+        if shape.has(Mode.GATED):
+            enough = Signal(reset_less=True)
+            m.d.sync += enough.eq(self.count >= self.digit.amount)
+            down &= enough | ~self._mode(Mode.GATED)
+        sends = Signal()
+        m.d.comb += sends.eq((up | down if downwards else up) & ~blocked)
+        kept = Mux(self._mode(Mode.ZERO), 0, rest) if shape.has(Mode.ZERO) else rest
+        m.d.comb += [
+            self.value.eq(Mux(sends, kept, u)),
+            self.spike.eq(sends),
+            self.negative.eq(u[-1] if downwards else 0),
+        ]
+        if shape.count_bits:
+            self._add_count(m, sends, downwards)
+        if shape.has(Mode.SWITCHES):
+            self._add_switch(m, sends, rest, u)
+        return m
+
+    def _mode(self, mode):
+        """One bit of the mode; zero where no layer has it."""
+        return self.mode[mode.name] if self._shape.has(mode) else 0
+
+    def _down(self, m, rest):
+        """Whether U is far enough below zero for the digit."""
+        shape, far = self._shape, 0
+        if shape.has(Mode.AT):
+            reaches = rest[-1]
+            ties = rest == 0
+            if shape.has(Mode.HOLDS):
+                ties &= ~self._mode(Mode.HOLDS)
+            far |= self._mode(Mode.AT) & (reaches | ties)
+        if shape.ceils:
+            raised = Signal.like(self.u, reset_less=True)
+            m.d.sync += raised.eq(self.u + self.ceil)
+            far |= self._mode(Mode.BELOW) & raised[-1]
+        elif shape.has(Mode.BELOW):
+            far |= self._mode(Mode.BELOW)  # digit 0: U < 0 is enough
+        return far
+
+    def _blocked(self, m):
+        """Whether the step is over for the neuron."""
+        if self._shape.digits == 1:
+            return 0
+        blocked, top = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [blocked.eq(self.done & ~self.digit.top), top.eq(self.digit.top)]
+        ends = self._mode(Mode.POWER) | (self._mode(Mode.CAPPED) & top)
+        m.d.comb += self.new_done.eq(blocked | (self.spike & ends))
+        return blocked
+
+    def _add_count(self, m, sends, downwards):
+        count, moved = (Signal.like(self.count, reset_less=True) for _ in range(2))
+        change = self.digit.amount
+        if downwards:
+            change = Mux(self.u[-1], -change, change)
+        m.d.sync += [count.eq(self.count), moved.eq(self.count + change)]
+        m.d.comb += self.new_count.eq(Mux(sends, moved, count))
+        self._old_count = count
+
+    def _add_switch(self, m, sends, rest, u):
+        """TSC, overlapped: events are the changes; the count says 0 silent, 1 fires, 2 ceased."""
+        count = self._old_count
+        fires = Signal()
+        latched = self._mode(Mode.LATCH) & (count == 2)
+        m.d.comb += fires.eq(sends & ~latched)
+        with m.If(self._mode(Mode.SWITCHES)):
+            m.d.comb += [
+                self.value.eq(Mux(fires, rest, u)),
+                self.spike.eq(self.mode.FIRES & (fires ^ (count == 1))),
+                self.negative.eq(~fires),
+                self.new_count.eq(
+                    Mux(fires, 1, Mux(count == 1, Mux(self._mode(Mode.LATCH), 2, 0), count))
+                ),
+            ]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -376,32 +376,36 @@ def _assemble_core(
     if "negative" in own:
         spikes = np.where(by_image(own["negative"]), -spikes, spikes)
     membranes = by_image(own["membranes"])
+    counts = by_image(own["counts"]) if "counts" in own else membranes
     for index, (layer, where) in enumerate(zip(network.layers, mapping.layers, strict=True)):
         groups = where.groups[core]
         if not groups:
             continue
-        channels, height, width = layer.shape
+        channels = layer.shape[0]
         first = where.first_group[core] * lanes
         count = min(groups * lanes, channels - first)
         for step in range(network.steps):
             chosen = (places[:, 0] == index) & (places[:, 1] == step + 1)
-
-            def by_channel(values: Ints, chosen: Any = chosen) -> Ints:
-                part = values[:, chosen].reshape(images, -1, groups, height, width, lanes)
-                part = part.transpose(1, 0, 2, 5, 3, 4)
-                return part.reshape(-1, images, groups * lanes, height, width)
-
-            sent = by_channel(spikes).sum(0)
+            sent = _channels(spikes[:, chosen], groups, layer.shape).sum(0)
             if sent[:, count:].any():
                 raise SpikewrightError(
                     f"trace: layer {layer.name}, core {core}: a lane without a channel spikes"
                 )
             own_channels = slice(first, first + count)
             traces[index].spikes[:, step, own_channels] = sent[:, :count]
-            traces[index].membranes[:, step, own_channels] = by_channel(membranes)[-1, :, :count]
-            if network.counts(layer):
-                counted = by_channel(by_image(own["counts"]))[-1, :, :count]
-                traces[index].counts[:, step, own_channels] = counted
+            for values, target in (
+                (membranes, traces[index].membranes),
+                *([(counts, traces[index].counts)] if network.counts(layer) else []),
+            ):
+                after = _channels(values[:, chosen], groups, layer.shape)[-1]
+                target[:, step, own_channels] = after[:, :count]
+
+
+def _channels(values: Ints, groups: int, shape: tuple[int, int, int]) -> Ints:
+    """``(scans, images, channels, y, x)`` of a step's records ``(images, records, lanes)``."""
+    images, _, lanes = values.shape
+    part = values.reshape(images, -1, groups, *shape[1:], lanes).transpose(1, 0, 2, 5, 3, 4)
+    return part.reshape(len(part), images, groups * lanes, *shape[1:])
 
 
 def _places(core: int, network: Network, mapping: Mapping) -> Ints:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hardware import HardwareShape, Mode
 
-__all__ = ["FireUnit", "digit_layout", "mode_layout"]
+__all__ = ["FireUnit", "add_with_carry", "digit_layout", "mode_layout"]
 
 
 def mode_layout(shape: HardwareShape) -> data.StructLayout:
@@ -27,6 +27,11 @@ def digit_layout(shape: HardwareShape) -> data.StructLayout:
     """
     bits = shape.count_bits
     return data.StructLayout({"top": 1, "amount": bits, "bound": signed(bits + 1)})
+
+
+def add_with_carry(a, b, carry):
+    """``a + b + carry`` on one carry chain: the carry comes in through a bit below the others."""
+    return (Cat(1, a).as_signed() + Cat(carry, b).as_signed())[1:].as_signed()
 
 
 class FireUnit(wiring.Component):
@@ -77,10 +82,12 @@ class FireUnit(wiring.Component):
         shape = self._shape
         downwards = shape.has(Mode.BELOW | Mode.AT)
         u, rest = Signal.like(self.u, reset_less=True), Signal.like(self.u, reset_less=True)
-        below = self.u[-1] if downwards else 0
         # U - threshold, or U + threshold where U is negative.
-        moved = Mux(below, self.threshold, ~self.threshold)
-        m.d.sync += [u.eq(self.u), rest.eq(self.u + moved + (~self.u[-1] if downwards else 1))]
+        moved = self.u - self.threshold
+        if downwards:
+            below = self.u[-1]
+            moved = add_with_carry(self.u, Mux(below, self.threshold, ~self.threshold), ~below)
+        m.d.sync += [u.eq(self.u), rest.eq(moved)]
         up = self._mode(Mode.FIRES) & ~u[-1] & ~rest[-1]
         down = self._mode(Mode.FIRES) & u[-1]
         if shape.has(Mode.HOLDS):

@@ -471,8 +471,8 @@ class Issue(wiring.Component):
                     m.next = "add"
             with m.State("add"):
                 m.d.comb += self.activity.eq(Activity.STALLED)
-                waits = scanning & walk.pools & ~self.drained if shape.window > 1 else 0
-                with m.If(~waits):
+                # Membranes that a window reads must all be written.
+                with m.If(~(scanning & walk.pools) | self.drained):
                     fetch(Row.ADD)
                     m.next = "threshold"
                     with m.If(~scanning):

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from spikewright.hardware import HardwareShape, Mode, Region, Register, bits_for, memory_id
 
 from .event import SettingSignature, bind
-from .fire import FireUnit, digit_layout, mode_layout
+from .fire import FireUnit, add_with_carry, digit_layout, mode_layout
 from .issue import Kind, Row, operation_layout
 from .load import LoadSignature
 from .memory import BankedMemory, make_memory
@@ -368,7 +368,7 @@ class Lanes(wiring.Component):
             a_3.eq(Mux(flags.integrate_2, Mux(flags.negative_2, ~shifted, shifted), drive)),
             v_3.eq(Mux(flags.init_2, 0, base)),
             carry_3.eq(carry),
-            u_4.eq(v_3 + a_3 + carry_3),
+            u_4.eq(add_with_carry(v_3, a_3, carry_3)),
         ]
         return u_4
 

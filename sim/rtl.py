@@ -47,6 +47,7 @@ __all__ = [
     "patience",
     "results",
     "simulate",
+    "simulate_all",
     "simulate_uart",
 ]
 
@@ -176,38 +177,78 @@ def simulate(
     initial state. Raises SpikewrightError, naming the place, where the hardware does not answer as
     the protocol says or trace records are missing, doubled or misplaced.
     """
-    check_frames(frames, network.input)
+    (result,) = simulate_all(
+        [(images, frames)],
+        network,
+        mapping,
+        backend=backend,
+        trace=trace,
+        traced_top=traced_top,
+        stalls=stalls,
+        seed=seed,
+        cache=cache,
+    )
+    return result
+
+
+def simulate_all(
+    sets: Sequence[tuple[AnyMapping[str, MemoryImage], Frames]],
+    network: Network,
+    mapping: Mapping,
+    *,
+    backend: Backend = "verilator",
+    trace: bool = True,
+    traced_top: bool = True,
+    stalls: float = 0.0,
+    seed: int = 0,
+    cache: str | os.PathLike[str],
+) -> list[RtlResult]:
+    """As :func:`simulate` for several pairs of images and frames, in one run of the simulator.
+
+    The hardware is reset before each of them.
+    """
     if trace and not traced_top:
         raise ValueError("a top without trace has none to collect")
+    for _, frames in sets:
+        check_frames(frames, network.input, network.input_steps)
     simulator = make_simulator(mapping.shape, backend, trace=traced_top, cache=Path(cache))
-    loads = load_requests(images, mapping.shape)
-    runs = [
-        message
-        for index, frame in enumerate(frames)
-        for message in image_requests(frame, mapping.shape, index)
-    ]
-    script: list[Op] = [
-        Reset(),
-        Send(b"".join(loads)),
-        UntilReplies(len(loads)),
-        Send(b"".join(runs)),
-        UntilReplies(len(loads) + len(runs)),
-        Wait(DRAIN),
-    ]
-    (epoch,) = simulator.run(
+    script: list[Op] = []
+    loaded = [load_requests(images, mapping.shape) for images, _ in sets]
+    replies = []
+    for loads, (_, frames) in zip(loaded, sets, strict=True):
+        runs = [
+            message
+            for index, frame in enumerate(frames)
+            for message in image_requests(frame, mapping.shape, index)
+        ]
+        replies.append(len(loads) + len(runs))
+        script += [
+            Reset(),
+            Send(b"".join(loads)),
+            UntilReplies(len(loads)),
+            Send(b"".join(runs)),
+            UntilReplies(replies[-1]),
+            Wait(DRAIN),
+        ]
+    epochs = simulator.run(
         script,
         trace=trace,
         stalls=stalls,
         seed=seed,
         patience=patience(network, mapping, stalls),
     )
-    outputs = _collect(results(epoch, network, len(loads) + len(runs)), len(frames))
-    return replace(
-        outputs,
-        activity=_activity(epoch, outputs.clocks) if traced_top else None,
-        trace=assemble(epoch.trace, network, mapping, len(frames)) if trace else None,
-        loading_clocks=epoch.reply_clocks[len(loads) - 1],
-    )
+    made = []
+    for epoch, loads, expected, (_, frames) in zip(epochs, loaded, replies, sets, strict=True):
+        outputs = _collect(results(epoch, network, expected), len(frames))
+        made.append(
+            replace(
+                outputs,
+                activity=_activity(epoch, outputs.clocks) if traced_top else None,
+                trace=assemble(epoch.trace, network, mapping, len(frames)) if trace else None,
+                loading_clocks=epoch.reply_clocks[len(loads) - 1],
+            )
+        )
+    return made
 
 
 def results(epoch: Epoch, network: Network, replies: int) -> list[Result]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from amaranth.sim import Simulator
 
-from spikewright.hardware import Activity, HardwareShape, Region, Register, memory_id
+from spikewright.hardware import Activity, HardwareShape, Mode, Region, Register, memory_id
 from spikewright.hw.core import Core
 
 LANES = 2
@@ -14,13 +14,23 @@ SHAPE = HardwareShape(
     cores=1,
     lanes=LANES,
     steps=5,
+    input_steps=5,
+    code="direct",
+    seed=0,
     pixel_bits=4,
     weight_bits=4,
     membrane_bits=12,
     compare_bits=13,
     current_bits=11,
+    count_bits=0,
+    digits=1,
     shift_max=4,
-    holds=True,
+    modes=Mode.FIRES | Mode.HOLDS,
+    signed=False,
+    ceils=False,
+    pairs=False,
+    accumulates=False,
+    window=1,
     taps=3,
     outputs=2,
     frame_words=4,
@@ -62,14 +72,15 @@ def run_core(weights, parameters, steps, *, fire=1, direct=0, shift=0, ready=1.0
     async def host(ctx):
         for address, row in enumerate(weights):
             await load(ctx, memory_id(Region.WEIGHT), address, pack(row, SHAPE.weight_bits))
-        for group, (initial, bias, threshold) in enumerate(parameters):
-            less = [b - t for b, t in zip(bias, threshold, strict=True)]
-            for i, row in enumerate((initial, bias, less)):
-                word = pack(row, SHAPE.compare_bits)
-                await load(ctx, memory_id(Region.PARAMETER), 3 * group + i, word)
+        initial = [group[0] for group in parameters]
+        scan = [row for group in parameters for row in group[1:]]
+        for i, row in enumerate((*initial, *scan)):
+            word = pack(row, SHAPE.compare_bits)
+            await load(ctx, memory_id(Region.PARAMETER), i, word)
         settings = {
-            "steps": count, "groups": GROUPS, "words": WORDS, "fire": fire, "tokens": 1,
-            "direct": direct, "shift": shift, "weight_base": 2, "weight_column": CHANNELS,
+            "steps": count, "groups": GROUPS, "words": WORDS, "fire": (0, 1, 3)[fire], "tokens": 1,
+            "current": direct, "outputs": WORDS, "window": 1, "input_steps": count, "passes": 1,
+            "final": 0, "final_passes": 0, "limit": 0, "shift": shift, "weight_base": 2, "weight_column": CHANNELS,
             "weight_row": KERNEL * CHANNELS, "weight_group": PER_GROUP, "word_row": WIDTH,
             "parameter_base": 0, "spike_base": 0, "source_groups": 0, "layer": 3,
         }  # fmt: skip
@@ -216,7 +227,7 @@ def test_a_tie_fires_only_where_the_register_says_so():
 
 
 def test_throughput_and_interlock():
-    """A word operation every clock; the same word again after five."""
+    """A word operation every clock; the same word again after six."""
     weights, parameters, _ = draw(random.Random(0), events=0)
     block = {"weight": 0, "word": 2 * WIDTH + 2, "rows": 3, "cols": 3, "shift": 0, "negative": 0}
     steps = [[block] * 8] + [[] for _ in range(SHAPE.steps - 1)]
@@ -232,7 +243,7 @@ def test_throughput_and_interlock():
     _, activity = run_core(weights, parameters, steps)
     places = [i for i, act in enumerate(activity) if act is Activity.INTEGRATE]
     # Two groups take two clocks, then the first word is met again.
-    assert [b - a for a, b in zip(places[::2], places[2::2], strict=False)] == [5] * 8
+    assert [b - a for a, b in zip(places[::2], places[2::2], strict=False)] == [6] * 8
     assert set(activity[places[0] + 2 : places[2]]) == {Activity.STALLED}
 
 

@@ -1,8 +1,8 @@
 """Exact comparison of an execution with the golden model: the first place where they differ.
 
-There is no tolerance: hardware and golden model are equal in every spike and membrane of every
-step, or one of them is wrong. All later differences may follow from the first, so it is the only
-one reported.
+There is no tolerance: hardware and golden model are equal in every spike, count and membrane of
+every step, or one of them is wrong. All later differences may follow from the first, so it is the
+only one reported.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from .golden import LayerTrace
 
 __all__ = ["Mismatch", "first_mismatch", "first_output_mismatch"]
 
+_QUANTITIES = {"spikes": "spike", "counts": "count", "membranes": "membrane"}
+"""Arrays of a trace, in the order in which a step makes them, and what one value is called."""
+
 
 @dataclass(frozen=True)
 class Mismatch:
     """One difference. `image`, `channel`, `y` and `x` count from 0, `step` is t = 1..T.
 
-    `quantity` is ``spike``, ``membrane``, ``potential`` or ``class``; a class has no position.
+    `quantity` is ``spike``, ``count``, ``membrane``, ``potential`` or ``class``; a class has no
+    position.
     """
 
     layer: str
@@ -47,8 +51,9 @@ class Mismatch:
 
 
 def first_mismatch(expected: Sequence[LayerTrace], got: Sequence[LayerTrace]) -> Mismatch | None:
-    """First difference of two traces by image, layer, step, channel, y, x; spikes before membranes.
+    """First difference of two traces by image, layer, step, channel, y, x.
 
+    Where several quantities of a neuron differ, the spike comes before the count and the membrane.
     Raises SpikewrightError where the traces are not of the same layers and shapes.
     """
     names, other = [t.name for t in expected], [t.name for t in got]
@@ -56,11 +61,11 @@ def first_mismatch(expected: Sequence[LayerTrace], got: Sequence[LayerTrace]) ->
         raise SpikewrightError(f"trace: expected layers {names}, got {other}")
     differing = []
     for one, two in zip(expected, got, strict=True):
-        for quantity in ("spikes", "membranes"):
-            _same_shape(
-                f"layer {one.name}", quantity, getattr(one, quantity), getattr(two, quantity)
-            )
-        differing.append((one.spikes != two.spikes) | (one.membranes != two.membranes))
+        for states in _QUANTITIES:
+            _same_shape(f"layer {one.name}", states, getattr(one, states), getattr(two, states))
+        differing.append(
+            np.logical_or.reduce([getattr(one, s) != getattr(two, s) for s in _QUANTITIES])
+        )
     images = [int(d.reshape(len(d), -1).any(1).argmax()) if d.any() else None for d in differing]
     image = min((i for i in images if i is not None), default=None)
     if image is None:
@@ -68,20 +73,12 @@ def first_mismatch(expected: Sequence[LayerTrace], got: Sequence[LayerTrace]) ->
     index = images.index(image)
     step, channel, y, x = (int(i) for i in np.argwhere(differing[index][image])[0])
     place = (image, step, channel, y, x)
-    one, two = expected[index], got[index]
-    spike = one.spikes[place] != two.spikes[place]
-    a, b = (one.spikes, two.spikes) if spike else (one.membranes, two.membranes)
-    return Mismatch(
-        one.name,
-        channel,
-        y,
-        x,
-        step=step + 1,
-        quantity="spike" if spike else "membrane",
-        expected=int(a[place]),
-        got=int(b[place]),
-        image=image,
-    )
+    values = {
+        quantity: tuple(int(getattr(trace[index], states)[place]) for trace in (expected, got))
+        for states, quantity in _QUANTITIES.items()
+    }
+    quantity, (a, b) = next((name, pair) for name, pair in values.items() if pair[0] != pair[1])
+    return Mismatch(expected[index].name, channel, y, x, step + 1, quantity, a, b, image)
 
 
 def first_output_mismatch(
@@ -107,7 +104,8 @@ def first_output_mismatch(
     output = int(potentials[image].argmax())
     channel, y, x = (int(i) for i in np.unravel_index(output, last.shape))
     values = (int(expected[0][image, output]), int(got[0][image, output]))
-    return Mismatch(last.name, channel, y, x, network.steps, "potential", *values, image)
+    quantity = "count" if last.neuron.fires else "potential"
+    return Mismatch(last.name, channel, y, x, network.steps, quantity, *values, image)
 
 
 def _same_shape(where: str, what: str, one: npt.NDArray[Any], two: npt.NDArray[Any]) -> None:

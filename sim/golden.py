@@ -1,64 +1,84 @@
-"""The golden model: an integer network over T steps, exactly as the hardware computes it.
+"""The golden model: an integer network over all its steps, exactly as the hardware computes it.
 
-A firing layer follows ``U(t) = V(t-1) + I(t) + bias``; it fires where U reaches the threshold (see
-:class:`~spikewright.network.Tie`) and keeps ``V(t) = U(t) - threshold`` there, ``V(t) = U(t)``
-elsewhere (soft reset; NQ, Eq. 2-5). An integrator keeps ``V(t) = U(t)``. The current I(t) is the
-convolution of the window sums of the source with ``weight << shift``: of the spikes of step t, or,
-in a direct layer, of the frame, whose current is the same in every step.
+Steps are t = 1..T. Input and bias are there in the first `input_steps` of them. In a step a neuron
+has the potential ``U(t) = V(t-1) + I(t) + bias``, decides how many spikes n it sends, and keeps
+``V(t) = U(t) - n * threshold`` (soft reset); :mod:`.neurons` has the decisions of every model. The
+current I(t) is the convolution of the window sums of the source with ``weight << shift``:
 
-Convolutions run as floating-point matrix products. They are exact because no sum of a layer, in any
-order, can leave the integers that its number type holds: the bound is computed from the weights and
-decides the type. Arrays carry the batch as last axis, ``(channel, y, x, image)``, so that every
-inner loop is long and contiguous.
+- of the spikes of step t, in any step;
+- in a direct layer, of the frame: the same in every step with input;
+- behind TSC neurons or input, of the sum of all events so far, in every step with input.
+
+If the network has a rounding phase or TSC windows, its last step is the final one. Neurons with
+rounding add half a threshold to U there, rounded down, which V(T) keeps; TSC neurons of window
+`per-layer` decide there, and their pair of spikes reaches their targets from their step 1 on.
+
+Layers are executed one behind the other, each through all steps. Convolutions run as floating-point
+matrix products. They are exact because no sum of a layer, in any order, can leave the integers that
+its number type holds: the bound is computed from the proven ranges and decides the type. Arrays
+carry the batch as last axis, ``(channel, y, x, image)``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import SpikewrightError
-from ..network import INPUT, InputSpec, Layer, Network, Synapse, Tie
+from ..layout import scans
+from ..network import INPUT, InputCode, Layer, Network, NeuronModel
+from ..neuron import Reset, Rounding
+from .encoders import check_frames, encode, signed_digits
+from .neurons import coded_number, max_pool_spikes, rounding_spikes, step_spikes, switched
+from .synapses import SynapseGroup, reach
 
-__all__ = ["Golden", "GoldenResult", "LayerTrace", "check_frames", "signed_digits"]
+__all__ = ["Golden", "GoldenResult", "LayerTrace", "check_frames"]
 
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+SmallInts = npt.NDArray[Any]
 Frames = npt.NDArray[np.uint8]
-Shape = tuple[int, int, int]
 
 _CHUNK = 1_000_000
 """Numbers that the largest intermediate array of a chunk of images may hold."""
 
-_SERIAL = 1 << 18
-"""Multiplications up to which OpenBLAS, NumPy's BLAS, computes a product in the calling thread."""
-
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """One layer's `membranes` after firing and reset, and its `spikes`, ``(N, T, C, H, W)``."""
+    """One layer after every step, ``(N, T, C, H, W)`` integers each.
+
+    - `membranes`: V after the step; of max-pool neurons the greatest count less what they sent.
+    - `spikes`: n, the signed sum of what a neuron sent; of TSC neurons of window `per-layer`, in
+      the final step, the number that their pair encloses.
+    - `counts`: of layers with :meth:`~spikewright.network.Network.counts`, the sum of n so far; of
+      overlapped TSC neurons 0: never active, 1: active, 2: has ceased (with the latch). Others: 0.
+    """
 
     name: str
     membranes: Ints
-    spikes: Bools
+    spikes: SmallInts
+    counts: Ints
 
 
 @dataclass(frozen=True)
 class GoldenResult:
     """What N images gave. All arrays are int64 with the image as first axis.
 
-    - `potentials`: ``(N, outputs)``, the last layer's membranes after step T in (c, y, x) order.
-    - `classes`: ``(N,)``, the greatest potential; of equal ones the lowest index.
-    - `spike_counts`: for each firing layer ``(N, C, H, W)``, spikes over the T steps.
-    - `events`: for each layer ``(N,)``, events sent to its synapse groups over all steps: spikes of
-      their sources, or the frame's non-zero signed digits, once.
+    - `potentials`: ``(N, outputs)`` in (c, y, x) order, the outputs: the membranes of an integrator
+      after the last step; of a last layer that fires, its counts.
+    - `classes`: ``(N,)``, the greatest output; of equal ones the lowest index.
+    - `spike_counts`: for each firing layer ``(N, C, H, W)``, the sum of abs(n) over all steps; of
+      TSC neurons the spikes of their pairs.
+    - `events`: for each layer ``(N,)``, events sent to its synapse groups over all steps: binary
+      digits of abs(n), spikes of TSC pairs, or the frame's non-zero signed digits, once.
     - `synaptic_operations`: for each layer ``(N,)``, additions these events require: one for each
       output position and channel an event reaches, whatever the weight.
-    - `scan_operations`: for each layer, neuron updates of its T end-of-step scans, of any image.
+    - `scan_operations`: for each layer, membranes that its end-of-step scans read, of any image.
     - `trace`: for each layer its :class:`LayerTrace`, if asked for.
     """
 
@@ -71,166 +91,165 @@ class GoldenResult:
     trace: tuple[LayerTrace, ...] | None = None
 
 
-def check_frames(pixels: npt.NDArray[Any], spec: InputSpec) -> Frames:
-    """`pixels` if they are uint8 frames ``(N, C, H, W)`` of `spec`; raises SpikewrightError."""
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        got = pixels.dtype if isinstance(pixels, np.ndarray) else type(pixels).__name__
-        raise SpikewrightError(f"frames: expected an array of uint8 pixels, got {got}")
-    if pixels.ndim != 4 or pixels.shape[1:] != tuple(spec.shape):
-        expected = ", ".join(str(n) for n in spec.shape)
-        raise SpikewrightError(f"frames: expected shape (N, {expected}), got {pixels.shape}")
-    if pixels.size and pixels.max() > spec.maximum:
-        raise SpikewrightError(
-            f"frames: expected pixels of {spec.bits} bits, 0..{spec.maximum}, got {pixels.max()}"
-        )
-    return pixels
+_State = tuple[npt.NDArray[Any], SmallInts, Ints | None]
+"""Membranes, spikes and counts after a step, ``(C, H, W, N)``; the next step changes the arrays."""
+
+Trains = dict[int, SmallInts]
+"""By source, its spikes ``(steps, C, H, W, N)``; a direct frame is a train of one step."""
 
 
-def signed_digits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Non-zero digits of each unsigned value in non-adjacent form (Reitwiesner 1960).
-
-    They stand where ``x`` and ``3 x`` differ: 7 is 8 - 1 and has two.
-    """
-    wide = values.astype(np.uint64)
-    return np.bitwise_count(wide ^ (3 * wide))
+# ------------------------------------------------------------------------------------------ layers
 
 
-class _Synapses:
-    """One synapse group as a matrix product over the unrolled windows of its source."""
+class _Layer:
+    """One layer of neurons with membranes, in the number type that is exact for it."""
 
-    def __init__(self, synapse: Synapse, source: Shape, peak: int, dtype: Any) -> None:
-        self.source = synapse.source
-        self.geometry = synapse
-        self.pooled = synapse.pool.output_shape(source)
-        self.outputs = synapse.output_shape(source)
-        self.matrix = (synapse.weight << synapse.shift).reshape(self.outputs[0], -1).astype(dtype)
-        self.sums = np.min_scalar_type(peak * synapse.pool.area)
+    def __init__(self, network: Network, index: int) -> None:
+        layer: Layer = network.layers[index]
+        peaks = [_peak(network, synapse.source) for synapse in layer.synapses]
+        dtype = _exact_type(network, index, peaks)
+        self.network, self.layer, self.spec = network, layer, layer.neuron
+        self.bias = _per_channel(layer.bias, dtype)
+        self.initial = _per_channel(layer.initial, dtype)
+        self.threshold = _per_channel(layer.threshold, dtype)
+        self.half = _per_channel(layer.threshold // 2, dtype)
+        self.groups = [
+            SynapseGroup(synapse, network.source_shape(synapse), peak, dtype)
+            for synapse, peak in zip(layer.synapses, peaks, strict=True)
+        ]
 
     @property
     def unrolled(self) -> int:
-        """Numbers of the unrolled source of one image."""
-        return int(self.matrix.shape[1]) * self.outputs[1] * self.outputs[2]
+        """Numbers of the largest unrolled source of one image."""
+        return max(group.unrolled for group in self.groups)
 
-    def current(self, source: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Synaptic current ``(out, y, x, N)`` of `source`, uint8 or bool ``(C, H, W, N)``."""
-        kernel = self.geometry.weight.shape[2:]
-        sy, sx = self.geometry.stride
-        windows = np.lib.stride_tricks.sliding_window_view(
-            self._summed(source), kernel, axis=(1, 2)
-        )[:, ::sy, ::sx]
-        unrolled = windows.transpose(0, 4, 5, 1, 2, 3).astype(self.matrix.dtype, order="C")
-        current = _product(self.matrix, unrolled.reshape(self.matrix.shape[1], -1))
-        return current.reshape(*self.outputs, source.shape[-1])
+    def states(self, trains: Trains, images: int) -> Iterator[_State]:
+        """The layer after each step."""
+        network, shape = self.network, (*self.layer.shape, images)
+        membrane = np.broadcast_to(self.initial, shape).copy()
+        count = np.zeros(shape, np.int64) if network.counts(self.layer) else None
+        for step, drive in enumerate(self._drives(trains), 1):
+            if drive is not None:
+                membrane += drive
+            final = network.has_final and step == network.steps
+            yield membrane, self._fire(membrane, count, final), count
 
-    def _summed(self, source: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Sums over the pooling windows, with the zero padding around them."""
-        c, h, w = self.pooled
-        (ph, pw), (py, px) = self.geometry.pool.size, self.geometry.padding
-        if (ph, pw, py, px) == (1, 1, 0, 0):
-            return source
-        padded = np.zeros((c, h + 2 * py, w + 2 * px, source.shape[-1]), self.sums)
-        inner = padded[:, py : py + h, px : px + w]
-        for y in range(ph):
-            for x in range(pw):
-                inner += source[:, y : h * ph : ph, x : w * pw : pw]
-        return padded
+    def _drives(self, trains: Trains) -> Iterator[npt.NDArray[Any] | None]:
+        """Current and bias of each step; None where there is neither."""
+        network, driven = self.network, self.network.input_steps
+        if network.direct(self.layer):
+            yield from repeat(self._current(trains, 0) + self.bias, driven)
+        elif network.accumulates(self.layer):
+            total = np.zeros_like(self.bias)
+            for step in range(driven):
+                total = total + self._current(trains, step)
+                yield total + self.bias
+        else:
+            sent = driven if self.layer.reads_input else network.steps
+            for step in range(sent):
+                current = self._current(trains, step)
+                if step < driven:
+                    current += self.bias
+                yield current
+            driven = sent
+        yield from repeat(None, network.steps - driven)
 
-    def reach(self, source: Shape) -> Ints:
-        """``(H, W)``: output neurons an event at each position of the source adds to."""
-        rows, columns = (
-            _landings(n, size, kernel, stride, padding, outputs)
-            for n, size, kernel, stride, padding, outputs in zip(
-                source[1:],
-                self.geometry.pool.size,
-                self.geometry.weight.shape[2:],
-                self.geometry.stride,
-                self.geometry.padding,
-                self.outputs[1:],
-                strict=True,
-            )
-        )
-        return self.outputs[0] * np.outer(rows, columns)
+    def _current(self, trains: Trains, step: int) -> npt.NDArray[Any]:
+        first, *others = (group.current(trains[group.source][step]) for group in self.groups)
+        for current in others:
+            first += current
+        return first
+
+    def _fire(self, membrane: npt.NDArray[Any], count: Ints | None, final: bool) -> SmallInts:
+        """What the neurons send; changes their `membrane` and `count` in place."""
+        spec, threshold = self.spec, self.threshold
+        if not spec.fires or (spec.codes and not final):
+            return np.zeros(membrane.shape, np.int8)
+        if spec.switches:
+            assert count is not None
+            active, state = switched(spec, membrane, threshold, count)
+            spikes = active.view(np.int8) - (count == 1)
+            membrane -= active * threshold
+            count[...] = state
+            return spikes
+        if spec.codes:
+            spikes = coded_number(spec, membrane, threshold, self.network.input_steps - 1)
+        elif final and spec.rounding is not Rounding.NONE:
+            membrane += self.half
+            spikes = rounding_spikes(spec, membrane, threshold, count)
+        else:
+            spikes = step_spikes(spec, membrane, threshold, count)
+        if spec.reset is Reset.ZERO:
+            membrane[spikes != 0] = 0
+        else:
+            membrane -= spikes * threshold
+        if count is not None:
+            count += spikes
+        return spikes
 
 
-def _product(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``a @ b`` in blocks of columns, each small enough for BLAS to start no threads.
+class _MaxPool:
+    """One layer of max-pool neurons, which hold the spike counts of their windows."""
 
-    Threads that wait for each other in every product cost far more than they give once anything
-    else runs on the machine (measured on two busy cores: 300 images/s of a LeNet-5 with them,
-    5,000 without). Where blocks would become too narrow the product is large enough for threads.
-    """
-    rows, inner = a.shape
-    columns = b.shape[1]
-    width = _SERIAL // (rows * inner)
-    whole = columns - columns % width if width >= 4 else 0
-    product = np.empty((rows, columns), a.dtype)
-    if whole:
-        np.matmul(
-            a,
-            b[:, :whole].reshape(inner, -1, width).swapaxes(0, 1),
-            out=product[:, :whole].reshape(rows, -1, width).swapaxes(0, 1),
-        )
-    if whole < columns:
-        np.matmul(a, b[:, whole:], out=product[:, whole:])
-    return product
+    def __init__(self, network: Network, index: int) -> None:
+        self.network, self.layer = network, network.layers[index]
+        (self.synapse,) = self.layer.synapses
+        self.unrolled = int(np.prod(network.source_shape(self.synapse)))
 
+    def states(self, trains: Trains, images: int) -> Iterator[_State]:
+        """The layer after each step."""
+        network = self.network
+        train = trains[self.synapse.source]
+        counts = np.zeros(train.shape[1:], np.int64)
+        sent = np.zeros((*self.layer.shape, images), np.int64)
+        for step, spikes in enumerate(train, 1):
+            counts += spikes
+            greatest = self._greatest(counts)
+            final = network.has_final and step == network.steps
+            n = max_pool_spikes(self.layer.neuron, greatest - sent, final=final)
+            sent += n
+            yield greatest - sent, n, sent
 
-def _landings(n: int, size: int, kernel: int, stride: int, padding: int, outputs: int) -> Ints:
-    """For each of `n` coordinates of an axis, the output coordinates it reaches."""
-    window = np.arange(n) // size + padding
-    first = np.arange(outputs) * stride
-    offset = window[:, None] - first[None, :]
-    whole = window - padding < n // size
-    return (((offset >= 0) & (offset < kernel)).sum(1) * whole).astype(np.int64)
+    def _greatest(self, counts: Ints) -> Ints:
+        _, h, w = self.synapse.pool.output_shape(self.network.source_shape(self.synapse))
+        (ph, pw), (sy, sx) = self.synapse.pool.size, self.synapse.stride
+        cut = counts[:, : h * ph, : w * pw]
+        windows = cut.reshape(len(counts), h, ph, w, pw, counts.shape[-1])
+        greatest: Ints = windows.max((2, 4))[:, ::sy, ::sx]
+        return greatest
 
 
 def _per_channel(values: Ints, dtype: Any) -> npt.NDArray[Any]:
     return values.astype(dtype)[:, None, None, None]
 
 
-class _Layer:
-    """One layer: its parameters in the number type that is exact for it, and its step."""
-
-    def __init__(self, network: Network, index: int) -> None:
-        layer: Layer = network.layers[index]
-        dtype = _exact_type(network, index)
-        self.layer = layer
-        self.bias = _per_channel(layer.bias, dtype)
-        self.initial = _per_channel(layer.initial, dtype)
-        self.threshold = _per_channel(layer.threshold, dtype)
-        peak = network.input.maximum if network.direct(layer) else 1
-        self.groups = [_Synapses(s, network.source_shape(s), peak, dtype) for s in layer.synapses]
-
-    def drive(self, sources: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """Current and bias of a step. The frame stands last in `sources`, where -1 finds it."""
-        first, *others = (group.current(sources[group.source]) for group in self.groups)
-        for current in others:
-            first += current
-        first += self.bias
-        return first
-
-    def fire(self, membrane: npt.NDArray[Any]) -> Bools:
-        """Which neurons fire; takes the threshold off their `membrane` in place."""
-        if not self.layer.neuron.fires:
-            return np.zeros(membrane.shape, np.bool_)
-        compare = np.greater_equal if self.layer.neuron.tie is Tie.FIRES else np.greater
-        fired: Bools = compare(membrane, self.threshold)
-        membrane -= fired * self.threshold
-        return fired
+def _peak(network: Network, source: int) -> int:
+    """The greatest magnitude of what a position of `source` sends in a step."""
+    if source == INPUT:
+        return network.input.maximum if network.input.code is InputCode.DIRECT else 1
+    if network.layers[source].neuron.sends_pairs:
+        return 1
+    return _most_spikes(network, source)
 
 
-def _exact_type(network: Network, index: int) -> Any:
+def _most_spikes(network: Network, index: int) -> int:
+    """The greatest magnitude of n in any step of layer `index`."""
+    ranges = network.ranges.layers[index]
+    return max(1, *map(abs, (*ranges.spikes, *ranges.final_spikes)))
+
+
+def _exact_type(network: Network, index: int, peaks: list[int]) -> Any:
     """The fastest number type that holds every intermediate sum of a layer exactly.
 
-    No partial sum of a matrix product exceeds ``sum |weight| * peak``, and no later sum exceeds
-    that plus the bias, the threshold and the greatest potential.
+    No partial sum of a matrix product exceeds ``sum |weight| * peak``, nor does a sum of TSC
+    events, which no more than switch each weight on. No later sum exceeds that plus the greatest
+    potential, the bias, and the multiples of the threshold that a decision takes.
     """
     layer = network.layers[index]
-    peak = network.input.maximum if network.direct(layer) else 1
     low, high = network.potential_ranges[index]
     bound = int(np.abs(layer.bias).max()) + int(max(high.max(), -low.min()))
-    bound += int(layer.threshold.max())
-    for synapse in layer.synapses:
+    bound += (1 + layer.neuron.smax) * int(layer.threshold.max())
+    for synapse, peak in zip(layer.synapses, peaks, strict=True):
         total = np.abs(synapse.weight).reshape(layer.shape[0], -1).sum(1).max()
         bound += int(total) * (peak * synapse.pool.area << synapse.shift)
     for dtype, limit in ((np.float32, 2**24), (np.float64, 2**53), (np.int64, 2**63)):
@@ -242,99 +261,150 @@ def _exact_type(network: Network, index: int) -> Any:
     )
 
 
+# ----------------------------------------------------------------------------------------- network
+
+
 class Golden:
-    """Executes `network`; raises SpikewrightError if its last layer fires: it has no potentials."""
+    """Executes `network`; raises SpikewrightError if no number type holds its potentials."""
 
     def __init__(self, network: Network) -> None:
-        last = network.layers[-1]
-        if last.neuron.fires:
-            raise SpikewrightError(
-                f"layer {last.name}: the last layer fires; the golden model reads out an integrator"
-            )
         self.network = network
-        self._layers = [_Layer(network, index) for index in range(len(network.layers))]
-        largest = max(group.unrolled for layer in self._layers for group in layer.groups)
-        self._chunk = max(1, min(128, _CHUNK // largest))
+        self._layers = [
+            (_MaxPool if layer.neuron.model is NeuronModel.MAX_POOL else _Layer)(network, index)
+            for index, layer in enumerate(network.layers)
+        ]
+        self._chunk = max(1, min(128, _CHUNK // max(layer.unrolled for layer in self._layers)))
 
     def run(self, pixels: npt.NDArray[np.uint8], *, trace: bool = False) -> GoldenResult:
-        """All T steps on `pixels`, uint8 ``(N, C, H, W)``; raises SpikewrightError on others."""
+        """All steps on `pixels`, uint8 ``(N, C, H, W)`` with the network's `frame_shape`.
+
+        Raises SpikewrightError on other frames.
+        """
+        frames = check_frames(pixels, self.network.input, self.network.input_steps)
+        starts = range(0, max(1, len(frames)), self._chunk)
+        parts = [self._run(frames[start : start + self._chunk], trace) for start in starts]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _run(self, frames: Frames, trace: bool) -> GoldenResult:
+        """One chunk of frames, layer after layer."""
         network = self.network
-        frames = check_frames(pixels, network.input)
-        images, steps = len(frames), network.steps
-        counts = [np.zeros((images, *layer.shape), np.int64) for layer in network.layers]
-        potentials = np.zeros((images, int(np.prod(network.layers[-1].shape))), np.int64)
-        traces = tuple(
-            LayerTrace(
-                layer.name,
-                np.zeros((images, steps, *layer.shape), np.int64),
-                np.zeros((images, steps, *layer.shape), np.bool_),
-            )
-            for layer in (network.layers if trace else ())
-        )
-        for start in range(0, images, self._chunk):
-            part = slice(start, start + self._chunk)
-            size = len(frames[part])
-            sums = [np.zeros((*layer.shape, size), np.int64) for layer in network.layers]
-            for step, states in enumerate(self._steps(frames[part])):
-                for index, (membrane, fired) in enumerate(states):
-                    sums[index] += fired
-                    if trace:
-                        traces[index].membranes[part, step] = np.moveaxis(membrane, -1, 0)
-                        traces[index].spikes[part, step] = np.moveaxis(fired, -1, 0)
-            for count, total in zip(counts, sums, strict=True):
-                count[part] = np.moveaxis(total, -1, 0)
-            potentials[part] = states[-1][0].reshape(potentials.shape[1], -1).T
-        return self._result(frames, potentials, counts, traces if trace else None)
-
-    def _steps(self, frames: Frames) -> Iterator[list[tuple[npt.NDArray[Any], Bools]]]:
-        """Membranes and spikes ``(C, H, W, N)`` of every layer after each step."""
         pixels = np.ascontiguousarray(np.moveaxis(frames, 0, -1))
-        layers = self._layers
-        constant = [
-            layer.drive([pixels]) if self.network.direct(layer.layer) else None for layer in layers
-        ]
-        membranes = [
-            np.broadcast_to(layer.initial, (*layer.layer.shape, len(frames))).copy()
-            for layer in layers
-        ]
-        for _ in range(self.network.steps):
-            spikes: list[Bools] = []
-            for layer, membrane, drive in zip(layers, membranes, constant, strict=True):
-                membrane += layer.drive(spikes) if drive is None else drive
-                spikes.append(layer.fire(membrane))
-            yield list(zip(membranes, spikes, strict=True))
-
-    def _result(
-        self,
-        frames: Frames,
-        potentials: Ints,
-        counts: list[Ints],
-        traces: tuple[LayerTrace, ...] | None,
-    ) -> GoldenResult:
-        digits = signed_digits(frames).astype(np.int64)
-        events, operations = [], []
-        for layer in self._layers:
-            received = np.zeros(len(frames), np.int64)
-            required = np.zeros(len(frames), np.int64)
-            for group in layer.groups:
-                sent = digits if group.source == INPUT else counts[group.source]
-                received += sent.sum((1, 2, 3))
-                required += (
-                    sent.sum(1) * group.reach(self.network.source_shape(group.geometry))
-                ).sum((1, 2))
-            events.append(received)
-            operations.append(required)
-        layers = self.network.layers
+        trains, events = _input_train(network, pixels)
+        counts, traces = {}, []
+        for index, layer in enumerate(network.layers):
+            spikes, outputs, states = self._train(index, trains, len(frames), trace)
+            traces += states
+            trains[index] = _pairs(network, spikes) if layer.neuron.codes else spikes
+            events[index], counts[index] = _totals(trains[index], _peak(network, index))
+        size = math.prod(network.layers[-1].shape)
+        potentials = _images_first(outputs).reshape(len(frames), size).astype(np.int64)
+        loads = [_load(network, layer, events) for layer in network.layers]
         return GoldenResult(
             potentials=potentials,
             classes=potentials.argmax(1).astype(np.int64),
             spike_counts=tuple(
-                c for c, layer in zip(counts, layers, strict=True) if layer.neuron.fires
+                _images_first(counts[index])
+                for index, layer in enumerate(network.layers)
+                if layer.neuron.fires
             ),
-            events=tuple(events),
-            synaptic_operations=tuple(operations),
-            scan_operations=tuple(
-                int(np.prod(layer.shape)) * self.network.steps for layer in layers
-            ),
-            trace=traces,
+            events=tuple(received for received, _ in loads),
+            synaptic_operations=tuple(required for _, required in loads),
+            scan_operations=tuple(_scanned(network, i) for i in range(len(network.layers))),
+            trace=tuple(traces) if trace else None,
         )
+
+    def _train(
+        self, index: int, trains: Trains, images: int, trace: bool
+    ) -> tuple[SmallInts, npt.NDArray[Any], list[LayerTrace]]:
+        """A layer's spikes ``(T, C, H, W, N)``, its outputs, and, if asked for, its one trace."""
+        network, layer = self.network, self.network.layers[index]
+        shape = (network.steps, *layer.shape, images)
+        spikes = np.empty(shape, np.min_scalar_type(-_most_spikes(network, index) - 1))
+        membranes, counts = (np.zeros(shape if trace else 0, np.int64) for _ in range(2))
+        for step, (membrane, n, count) in enumerate(self._layers[index].states(trains, images)):
+            spikes[step] = n
+            if trace:
+                membranes[step] = membrane
+                counts[step] = 0 if count is None else count
+        outputs = membrane if count is None else count
+        record = (_images_first(states) for states in (membranes, spikes, counts))
+        return spikes, outputs, [LayerTrace(layer.name, *record)] if trace else []
+
+
+def _input_train(network: Network, pixels: Frames) -> tuple[Trains, dict[int, Ints]]:
+    """The input's spikes, or the frame, and the events of every pixel."""
+    if network.input.code is InputCode.DIRECT:
+        return {INPUT: pixels[None]}, {INPUT: signed_digits(pixels).astype(np.int64)}
+    train = encode(network.input, network.input_steps, pixels)
+    return {INPUT: train}, {INPUT: _totals(train, 1)[0]}
+
+
+def _pairs(network: Network, spikes: SmallInts) -> SmallInts:
+    """What the targets of TSC neurons see, in their own window, of the number of the final step."""
+    number = spikes[-1]
+    steps = np.arange(network.input_steps).reshape(-1, 1, 1, 1, 1)
+    on = (number > 0) & (steps == 0)
+    off = (number > 0) & (steps == number)
+    return on.view(np.int8) - off
+
+
+def _totals(train: SmallInts, peak: int) -> tuple[Ints, Ints]:
+    """Of each position, the binary digits and the magnitudes that it sent in all steps."""
+    sums = np.min_scalar_type(-np.iinfo(train.dtype).max * len(train))  # narrow ones are faster
+    magnitudes = np.abs(train).sum(0, sums).astype(np.int64)
+    if peak == 1:
+        return magnitudes, magnitudes
+    return np.bitwise_count(train).sum(0, np.int64), magnitudes
+
+
+def _load(network: Network, layer: Layer, events: dict[int, Ints]) -> tuple[Ints, Ints]:
+    """Events and additions of each image."""
+    received = required = np.zeros(events[INPUT].shape[-1], np.int64)
+    for synapse in layer.synapses:
+        sent = events[synapse.source]
+        reached = reach(synapse, network.source_shape(synapse))
+        received = received + sent.sum((0, 1, 2))
+        required = required + (sent.sum(0) * reached[..., None]).sum((0, 1))
+    return received, required
+
+
+def _scanned(network: Network, index: int) -> int:
+    """Membranes read by all scans of a layer: of every window, if it takes the greatest of it."""
+    layer = network.layers[index]
+    passes, final = scans(network, index)
+    pooling = layer.neuron.model is NeuronModel.MAX_POOL
+    window = layer.synapses[0].pool.area if pooling else 1
+    return int(np.prod(layer.shape)) * window * (passes * (network.steps - 1) + (final or passes))
+
+
+def _images_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.moveaxis(array, -1, 0)
+
+
+def _joined(parts: list[GoldenResult]) -> GoldenResult:
+    """The results of all chunks as one."""
+
+    def column(name: str) -> tuple[Ints, ...]:
+        arrays = zip(*(getattr(part, name) for part in parts), strict=True)
+        return tuple(np.concatenate(same) for same in arrays)
+
+    traces = None
+    if parts[0].trace is not None:
+        traces = tuple(
+            LayerTrace(
+                states[0].name,
+                np.concatenate([one.membranes for one in states]),
+                np.concatenate([one.spikes for one in states]),
+                np.concatenate([one.counts for one in states]),
+            )
+            for states in zip(*(part.trace or () for part in parts), strict=True)
+        )
+    return GoldenResult(
+        potentials=np.concatenate([part.potentials for part in parts]),
+        classes=np.concatenate([part.classes for part in parts]),
+        spike_counts=column("spike_counts"),
+        events=column("events"),
+        synaptic_operations=column("synaptic_operations"),
+        scan_operations=parts[0].scan_operations,
+        trace=traces,
+    )

@@ -19,7 +19,7 @@ def example(seed=0):
 
 
 def copied(trace):
-    return [LayerTrace(t.name, t.membranes.copy(), t.spikes.copy()) for t in trace]
+    return [LayerTrace(t.name, t.membranes.copy(), t.spikes.copy(), t.counts.copy()) for t in trace]
 
 
 def test_equal():
@@ -41,12 +41,16 @@ def test_one_line():
     )
 
 
-def test_spike_before_membrane():
+def test_spike_before_count_before_membrane():
     _, result = example()
     got = copied(result.trace)
     place = (1, 2, 2, 0, 0)
     got[0].membranes[place] += 1
-    got[0].spikes[place] ^= True
+    assert first_mismatch(result.trace, got).quantity == "membrane"
+    got[0].counts[place] += 2
+    mismatch = first_mismatch(result.trace, got)
+    assert (mismatch.quantity, mismatch.got - mismatch.expected) == ("count", 2)
+    got[0].spikes[place] ^= 1
     mismatch = first_mismatch(result.trace, got)
     assert mismatch.quantity == "spike"
     assert mismatch.expected == int(result.trace[0].spikes[place])
@@ -56,7 +60,7 @@ def test_spike_before_membrane():
 def test_spike_alone():
     _, result = example()
     got = copied(result.trace)
-    got[1].spikes[4, 0, 0, 0, 0] ^= True
+    got[1].spikes[4, 0, 0, 0, 0] ^= 1
     mismatch = first_mismatch(result.trace, got)
     assert (mismatch.quantity, mismatch.layer, mismatch.image) == ("spike", got[1].name, 4)
 

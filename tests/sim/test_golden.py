@@ -19,7 +19,8 @@ from spikewright.network import (
     Synapse,
     Tie,
 )
-from spikewright.sim.golden import Golden, signed_digits
+from spikewright.sim.encoders import signed_digits
+from spikewright.sim.golden import Golden
 
 
 def slow_current(synapse, values):
@@ -339,7 +340,10 @@ def test_pixel_beyond_the_input_bits():
         Golden(network).run(pixels(3, 16))
 
 
-def test_firing_readout_is_refused():
+def test_a_last_layer_that_fires_gives_counts():
     network = one_neuron()
-    with pytest.raises(SpikewrightError, match="layer neuron: the last layer fires"):
-        Golden(Network(network.input, 4, 8, network.layers[:1]))
+    result = Golden(Network(network.input, 4, 8, network.layers[:1])).run(
+        pixels(0, 2, 5), trace=True
+    )
+    assert result.potentials.tolist() == [[0], [2], [4]]
+    assert result.trace[0].counts[1].ravel().tolist() == [0, 1, 1, 2]

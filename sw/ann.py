@@ -6,14 +6,44 @@ import torch
 from torch.nn import functional
 
 from ..errors import SpikewrightError
-from ..network import INPUT, Activation, ActivationKind, FloatNetwork, FloatSynapse
+from ..network import (
+    INPUT,
+    Activation,
+    ActivationKind,
+    FloatNetwork,
+    FloatSynapse,
+    InputCode,
+    InputSpec,
+    Pool,
+    PoolKind,
+)
 
-__all__ = ["ann_forward"]
+__all__ = ["ann_forward", "model_input", "pooled"]
+
+
+def pooled(pool: Pool, source: torch.Tensor) -> torch.Tensor:
+    """Means or maxima ``(N, C, H', W')`` over the windows of `source`."""
+    if pool.area == 1:
+        return source
+    if pool.kind is PoolKind.MAX:
+        return functional.max_pool2d(source, pool.size)
+    return functional.avg_pool2d(source, pool.size)
+
+
+def model_input(spec: InputSpec, frames: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What the ANN sees of uint8 frames, ``(pixel - mean) * scale``; of raw events their rate."""
+    mean, scale = (
+        torch.tensor(values, dtype=dtype, device=frames.device)[:, None, None]
+        for values in (spec.mean, spec.scale)
+    )
+    pixels = frames.to(dtype)
+    if spec.code is InputCode.EVENTS:
+        pixels = pixels.unflatten(1, (-1, spec.shape[0])).mean(1)
+    return (pixels - mean) * scale
 
 
 def _synapse(synapse: FloatSynapse, source: torch.Tensor) -> torch.Tensor:
-    if synapse.pool.area > 1:
-        source = functional.avg_pool2d(source, synapse.pool.size)
+    source = pooled(synapse.pool, source)
     weight = torch.tensor(synapse.weight, dtype=source.dtype, device=source.device)
     return functional.conv2d(source, weight, stride=synapse.stride, padding=synapse.padding)
 

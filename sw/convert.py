@@ -1,10 +1,14 @@
 """From ANN to float SNN: which neuron each layer gets, its threshold and its initial potential.
 
-Every activation becomes an IF neuron with soft reset and V(0) = threshold / 2, whose mean output
-over T steps is the activation quantised to T levels (NQ Eq. 5-7); the last layer without an
-activation becomes an integrator. The threshold is what the activation saturates at: QCFS's learned
-lambda, the bound of a clipped ReLU, or for a plain ReLU a percentile of its values on calibration
-images (Rueckauer et al. 2017).
+Lambda is what an activation saturates at: QCFS's learned one, the bound of a clipped ReLU, or for a
+plain ReLU a percentile of its values on calibration images (Rueckauer et al. 2017; TSC takes a
+share of the greatest). Over T steps a neuron counts the activation in `levels` steps of lambda, so
+its threshold is ``lambda * D / levels``: lambda for IF (NQ Eq. 5-7), Ca-LIF (Eq. 4) and TSC,
+``lambda / Smax`` for HPC, ``T * s`` with ``s = lambda / Zmax`` for QFFS. :mod:`..conversion` has
+the choices, and D. The last layer becomes an integrator, or fires where its counts are the output.
+
+Max pools get a layer of neurons of their own (QFFS 4.5), average pools where asked for (Ca-LIF
+Eq. 6).
 """
 
 from __future__ import annotations
@@ -16,17 +20,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..conversion import Conversion, Output, exact_settle
 from ..errors import SpikewrightError
 from ..network import (
+    INPUT,
+    Activation,
     ActivationKind,
     FloatLayer,
     FloatNetwork,
     Floats,
+    FloatSynapse,
+    InputCode,
     InputSpec,
-    NeuronModel,
-    NeuronSpec,
+    Pool,
+    PoolKind,
 )
-from .ann import ann_forward
+from ..neuron import NeuronModel, NeuronSpec
+from .ann import ann_forward, model_input
 
 __all__ = ["ConversionWarning", "convert"]
 
@@ -40,24 +50,36 @@ class ConversionWarning(UserWarning):
 
 def convert(
     network: FloatNetwork,
+    conversion: Conversion | None = None,
     *,
+    steps: int | None = None,
     calibration: npt.NDArray[np.uint8] | None = None,
-    percentile: float = 99.9,
+    percentile: float | None = None,
     channelwise: bool = False,
 ) -> FloatNetwork:
-    """`network` with every layer's `neuron`, `threshold` and `initial` set.
+    """`network` with every layer's `neuron`, `threshold` and `initial` set, and its input's code.
 
-    `calibration` holds uint8 pixels ``(N, C, H, W)``. A ReLU's threshold is the `percentile` of its
-    values over all images and positions, of the whole layer or with `channelwise` of each channel;
-    a clipped ReLU's the lesser of that and its bound. A channel that is silent on all images takes
-    its layer's threshold, a silent layer 1. QCFS needs no images. Where a ReLU needs them and there
-    are none, seeded noise is used and a :class:`ConversionWarning` given. Raises SpikewrightError
-    for calibration images of another shape or type and for a percentile outside 0..100.
+    `conversion` holds the choices, plain IF neurons where it is None. `steps`, T, is needed where
+    thresholds or bounds follow from it: all neurons but IF and HPC.
+
+    `calibration` holds uint8 frames ``(N, C, H, W)`` (raw events: ``(N, T * C, H, W)``). A ReLU's
+    lambda is `conversion`'s share of the `percentile` of its values over all images and positions,
+    of the whole layer or with `channelwise` of each channel; a clipped ReLU's the lesser of that
+    and its bound. A channel that is silent on all images takes its layer's value, a silent layer 1.
+    QCFS needs no images. Where a ReLU needs them and there are none, seeded noise is used and a
+    :class:`ConversionWarning` given; another is given where QFFS neurons settle for fewer steps
+    than exactness needs. Raises SpikewrightError for calibration images of another shape or type,
+    a percentile outside 0..100, and a conversion that does not suit the network or T.
     """
+    chosen = Conversion() if conversion is None else conversion
+    t = _steps(chosen, steps)
+    percentile = chosen.percentile if percentile is None else percentile
     if not 0 < percentile <= 100:
         raise SpikewrightError(f"percentile {percentile}: must lie in 0..100, 0 excluded")
+    network = _coded(network, chosen)
+    _check_last(network.layers[-1], chosen)
     if calibration is not None:
-        _check_images(calibration, network.input)
+        _check_images(calibration, network.input, t)
     elif any(layer.activation.kind is ActivationKind.RELU for layer in network.layers):
         warnings.warn(
             "no calibration images: the thresholds of ReLU layers come from seeded noise, and "
@@ -65,27 +87,75 @@ def convert(
             ConversionWarning,
             stacklevel=2,
         )
-        calibration = _noise(network.input)
+        calibration = _noise(network.input, t)
 
-    thresholds = [_learned(layer) for layer in network.layers]
+    bounds = [_learned(layer) for layer in network.layers]
     if calibration is not None:
         for index, layer in enumerate(network.layers):
             if layer.activation.kind in (ActivationKind.RELU, ActivationKind.CLIP):
                 values = _activations(network, index, calibration)
-                found = _percentiles(values, percentile, channelwise)
-                bound = thresholds[index]
-                thresholds[index] = found if bound is None else np.minimum(found, bound)
-    return dataclasses.replace(
-        network,
-        layers=tuple(map(_with_neurons, network.layers, thresholds)),
+                found = chosen.share * _percentiles(values, percentile, channelwise)
+                bound = bounds[index]
+                bounds[index] = found if bound is None else np.minimum(found, bound)
+    last = len(network.layers) - 1
+    layers = tuple(
+        _with_neurons(layer, bound, chosen, t, last=index == last)
+        for index, (layer, bound) in enumerate(zip(network.layers, bounds, strict=True))
     )
+    converted = FloatNetwork(network.input, _with_pools(layers, chosen))
+    _check_settle(converted, chosen, t)
+    return converted
 
 
-def _check_images(images: npt.NDArray[np.uint8], spec: InputSpec) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != spec.shape:
+def _steps(conversion: Conversion, steps: int | None) -> int:
+    """T; where it is not given and nothing follows from it, any number will do."""
+    if steps is None:
+        indifferent = (NeuronModel.IF, NeuronModel.BUFFERED)
+        if conversion.neuron not in indifferent or conversion.code is InputCode.EVENTS:
+            raise SpikewrightError(
+                f"convert: {conversion.neuron.value} neurons and {conversion.code.value} input "
+                "need the number of time steps; give steps"
+            )
+        return 2
+    conversion.check_steps(steps)
+    return steps
+
+
+def _coded(network: FloatNetwork, conversion: Conversion) -> FloatNetwork:
+    spec = dataclasses.replace(network.input, code=conversion.code, seed=conversion.seed)
+    return dataclasses.replace(network, input=spec)
+
+
+def _check_last(layer: FloatLayer, conversion: Conversion) -> None:
+    linear = layer.activation.kind is ActivationKind.NONE
+    if conversion.output is Output.COUNTS and linear:
+        raise SpikewrightError(
+            f"layer {layer.name}: is linear, so it has no counts of spikes; end the module with "
+            "ReLU or QCFS, or read potentials"
+        )
+
+
+def _check_settle(network: FloatNetwork, conversion: Conversion, steps: int) -> None:
+    if conversion.neuron is not NeuronModel.BOUNDED:
+        return
+    needed, given = exact_settle(network, steps), conversion.settle_steps(network, steps)
+    if given >= needed:
+        return
+    text = (
+        f"settle: {given} steps after the input, but exact counts can take {needed} in "
+        f"{len(network.layers)} layers"
+    )
+    if conversion.exact:
+        raise SpikewrightError(f"{text}; give at least {needed}")
+    warnings.warn(f"{text}; some neurons may stop short of theirs", ConversionWarning, stacklevel=3)
+
+
+def _check_images(images: npt.NDArray[np.uint8], spec: InputSpec, steps: int) -> None:
+    shape = spec.frame_shape(steps)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
         raise SpikewrightError(
             f"calibration: images are {images.dtype} of shape {images.shape}; they must be uint8 "
-            f"(N, {', '.join(map(str, spec.shape))})"
+            f"(N, {', '.join(map(str, shape))})"
         )
     if not len(images) or images.max() > spec.maximum:
         raise SpikewrightError(
@@ -93,9 +163,10 @@ def _check_images(images: npt.NDArray[np.uint8], spec: InputSpec) -> None:
         )
 
 
-def _noise(spec: InputSpec) -> npt.NDArray[np.uint8]:
+def _noise(spec: InputSpec, steps: int) -> npt.NDArray[np.uint8]:
     generator = np.random.default_rng(_NOISE_SEED)
-    return generator.integers(spec.maximum + 1, size=(_NOISE_IMAGES, *spec.shape), dtype=np.uint8)
+    shape = (_NOISE_IMAGES, *spec.frame_shape(steps))
+    return generator.integers(spec.maximum + 1, size=shape, dtype=np.uint8)
 
 
 def _activations(
@@ -103,12 +174,11 @@ def _activations(
 ) -> npt.NDArray[np.float32]:
     """What layer `index` of the ANN gives for the images, ``(N, C, H, W)``."""
     head = FloatNetwork(network.input, network.layers[: index + 1])
-    scale, mean = (
-        np.array(values, np.float32)[:, None, None]
-        for values in (network.input.scale, network.input.mean)
-    )
     batches = np.array_split(pixels, -(-len(pixels) // 100))
-    outputs = [ann_forward(head, torch.from_numpy((batch - mean) * scale)) for batch in batches]
+    outputs = [
+        ann_forward(head, model_input(network.input, torch.from_numpy(batch), torch.float32))
+        for batch in batches
+    ]
     return torch.cat(outputs).numpy().reshape(-1, *network.layers[index].shape)
 
 
@@ -129,14 +199,85 @@ def _percentiles(values: npt.NDArray[np.float32], percentile: float, channelwise
     return np.where(each > 0, each, whole)
 
 
-def _with_neurons(layer: FloatLayer, threshold: Floats | None) -> FloatLayer:
-    if threshold is None:
+def _with_neurons(
+    layer: FloatLayer, bound: Floats | None, conversion: Conversion, steps: int, *, last: bool
+) -> FloatLayer:
+    spec = conversion.last(steps) if last else conversion.hidden(steps)
+    if bound is None or not spec.fires:
         return dataclasses.replace(
-            layer,
-            neuron=NeuronSpec(NeuronModel.INTEGRATOR),
-            threshold=None,
-            initial=np.zeros(layer.shape[0]),
+            layer, neuron=spec, threshold=None, initial=np.zeros(layer.shape[0])
         )
+    threshold = bound * conversion.spike(steps, last=last)
     return dataclasses.replace(
-        layer, neuron=NeuronSpec(NeuronModel.IF), threshold=threshold, initial=threshold / 2
+        layer,
+        neuron=spec,
+        threshold=threshold,
+        initial=threshold * conversion.start(layer.activation),
+    )
+
+
+def _with_pools(layers: tuple[FloatLayer, ...], conversion: Conversion) -> tuple[FloatLayer, ...]:
+    """`layers` with one of neurons for every max pool, and for average pools where asked for."""
+    result: list[FloatLayer] = []
+    place = {INPUT: INPUT}
+    pools: dict[tuple[int, Pool], int] = {}
+    names = {layer.name for layer in layers}
+    for index, layer in enumerate(layers):
+        synapses = []
+        for synapse in layer.synapses:
+            key = (synapse.source, synapse.pool)
+            if _needs_neurons(synapse, conversion):
+                if key not in pools:
+                    pool = _pool_layer(result, place[synapse.source], synapse.pool, conversion)
+                    while pool.name in names:
+                        pool = dataclasses.replace(pool, name=f"{pool.name}:2")
+                    names.add(pool.name)
+                    pools[key] = len(result)
+                    result.append(pool)
+                moved = dataclasses.replace(synapse, source=pools[key], pool=Pool())
+            else:
+                moved = dataclasses.replace(synapse, source=place[synapse.source])
+            synapses.append(moved)
+        place[index] = len(result)
+        result.append(dataclasses.replace(layer, synapses=tuple(synapses)))
+    return tuple(result)
+
+
+def _needs_neurons(synapse: FloatSynapse, conversion: Conversion) -> bool:
+    if synapse.pool.kind is PoolKind.MAX:
+        return True
+    return conversion.pool_neurons and synapse.pool.area > 1 and synapse.source != INPUT
+
+
+def _pool_layer(
+    layers: list[FloatLayer], index: int, pool: Pool, conversion: Conversion
+) -> FloatLayer:
+    """Neurons whose spikes are worth as much as those of their source, layer `index`."""
+    if index == INPUT:
+        raise SpikewrightError(
+            "input: max pooling needs counts of spikes; put a layer with an activation before it"
+        )
+    source = layers[index]
+    if source.neuron is None or source.threshold is None:
+        raise SpikewrightError(f"layer {source.name}: is pooled, and has no spikes")
+    if pool.kind is PoolKind.AVERAGE:
+        spec = conversion.pool
+    elif source.neuron.sends_pairs:
+        raise SpikewrightError(
+            f"layer {source.name}: max pooling compares counts as they grow, and TSC neurons send "
+            "pairs; use average pooling, or another neuron"
+        )
+    else:
+        spec = NeuronSpec.max_pool(source.neuron.smax)
+    channels = source.shape[0]
+    identity = np.eye(channels)[:, :, None, None]
+    return FloatLayer(
+        f"{source.name}.pool",
+        pool.output_shape(source.shape),
+        (FloatSynapse(index, identity, pool=pool),),
+        np.zeros(channels),
+        Activation(ActivationKind.RELU),
+        spec,
+        source.threshold,
+        np.zeros(channels),
     )

@@ -1,12 +1,16 @@
 """From real numbers to integers: weights of few bits, thresholds and biases in membrane steps.
 
-A spike of source channel c is worth that channel's threshold (a pixel its scale), divided by the
-window of an average pool since the integer pool sums. These values go into the weights, which are
+A spike of source channel c is worth that channel's threshold (of an input code: what
+:func:`..conversion.event_value` says), divided by the window of an average pool since the integer
+pool sums. These values go into the weights, which are
 then divided by one scale per output channel and rounded to +-(2^(b-1) - 1). The scale over 2^F is
 the *unit* of the channel's membrane; thresholds, biases and initial potentials are counted in it,
 so scales cost no arithmetic. F, the shift of the weights, is the least with which every threshold
 of the layer comes out within 2^-10 of its value, and every bias, summed over all steps, within
 2^-10 of the threshold.
+
+Neurons that only count their source need no weights: max pools count single spikes, average-pool
+neurons the spikes of their window, so their weights are 1.
 
 The integrator has no threshold for its scales to vanish into: its outputs share one scale, and F =
 0 since its bias, rounded once for all T steps together, is then at most half a weight step off.
@@ -16,8 +20,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..conversion import drive, event_value
 from ..errors import SpikewrightError
-from ..network import INPUT, FloatLayer, FloatNetwork, Floats, Ints, Layer, Network, Synapse
+from ..network import (
+    INPUT,
+    FloatLayer,
+    FloatNetwork,
+    Floats,
+    InputCode,
+    Ints,
+    Layer,
+    Network,
+    Synapse,
+)
+from ..neuron import NeuronModel, NeuronSpec
 
 __all__ = ["THRESHOLD_ERROR", "quantisation_error", "quantise"]
 
@@ -33,10 +49,16 @@ _LARGEST_SHIFT = 15
 
 
 def quantise(
-    network: FloatNetwork, *, steps: int, weight_bits: int = 8, per_channel: bool = True
+    network: FloatNetwork,
+    *,
+    steps: int,
+    settle: int = 0,
+    weight_bits: int = 8,
+    per_channel: bool = True,
 ) -> Network:
-    """The integer network that runs `steps` time steps with weights of `weight_bits` (2 to 8).
+    """The integer network of `steps` time steps with input, and weights of 2 to 8 `weight_bits`.
 
+    Then come `settle` steps without input, and one for a rounding phase or the end of a TSC window.
     `network` must be converted. Scales are per output channel, or with ``per_channel=False`` per
     layer. Thresholds are even; an initial potential of half the threshold stays exactly that. The
     bias of all steps together is rounded, and what T times the bias per step leaves of it goes into
@@ -52,7 +74,14 @@ def quantise(
     layers = tuple(
         _layer(network, layer, steps, weight_bits, per_channel) for layer in network.layers
     )
-    return Network(network.input, steps, weight_bits, layers)
+    final = any(layer.neuron.final for layer in layers)
+    return Network(
+        network.input,
+        steps + settle + final,
+        weight_bits,
+        layers,
+        input_steps=steps,
+    )
 
 
 def quantisation_error(network: FloatNetwork, integer: Network) -> dict[str, dict[str, float]]:
@@ -65,13 +94,14 @@ def quantisation_error(network: FloatNetwork, integer: Network) -> dict[str, dic
     - `bits`: bits of the widest weight in use
     """
     report = {}
+    steps = integer.input_steps
     for layer, made in zip(network.layers, integer.layers, strict=True):
-        real, back = _effective(network, layer), _dequantised(made.synapses, made.unit)
+        real, back = _effective(network, layer, steps), _dequantised(made.synapses, made.unit)
         error = sum(float(((b - r) ** 2).sum()) for b, r in zip(back, real, strict=True))
         energy = sum(float((r**2).sum()) for r in real)
         start = _initial(layer, made.threshold, made.unit)
-        total = (integer.steps * made.bias + made.initial - start) * made.unit
-        bias = np.abs(total - integer.steps * _bias(network, layer, back))
+        total = (steps * made.bias + made.initial - start) * made.unit
+        bias = np.abs(total - _total_bias(network, layer, back, steps))
         report[layer.name] = {
             "weight_rms": (error / energy) ** 0.5 if energy else 0.0,
             "threshold": 0.0,
@@ -93,18 +123,22 @@ def _layer(
 ) -> Layer:
     if layer.neuron is None:
         raise SpikewrightError(f"layer {layer.name}: has no neuron; convert the network first")
-    limit = 2 ** (weight_bits - 1) - 1
-    effective = _effective(network, layer)
+    if layer.neuron.model is NeuronModel.MAX_POOL:
+        return _max_pool(layer, layer.neuron)
+    limit = 1 if _averages(layer.neuron) else 2 ** (weight_bits - 1) - 1
+    effective = _effective(network, layer, steps)
     peaks = np.max([np.abs(w).max(axis=(1, 2, 3)) for w in effective], axis=0)
     reference = np.abs(layer.bias) if layer.threshold is None else layer.threshold
+    direct = network.input.code is InputCode.DIRECT
     events = [
-        s.pool.area * (network.input.maximum if s.source == INPUT else 1) for s in layer.synapses
+        s.pool.area * (network.input.maximum if direct and s.source == INPUT else 1)
+        for s in layer.synapses
     ]
     scale = np.maximum(peaks / limit, reference / _LARGEST_THRESHOLD / max(events))
     if layer.threshold is None or not per_channel:
         scale = np.full_like(scale, scale.max() or 1.0)
     weights = [np.rint(w / scale[:, None, None, None]) for w in effective]
-    total = steps * _bias(network, layer, [w * scale[:, None, None, None] for w in weights])
+    total = _total_bias(network, layer, [w * scale[:, None, None, None] for w in weights], steps)
 
     if layer.threshold is None:
         shift, unit = 0, scale
@@ -130,12 +164,38 @@ def _layer(
     )
 
 
-def _effective(network: FloatNetwork, layer: FloatLayer) -> list[Floats]:
+def _averages(spec: NeuronSpec) -> bool:
+    """Whether it is the average-pool neuron, whose weights are all alike."""
+    return spec.model is NeuronModel.CALCIUM and not spec.gated
+
+
+def _max_pool(layer: FloatLayer, spec: NeuronSpec) -> Layer:
+    """Counts of spikes as they are: one unit is one spike of the source."""
+    if layer.threshold is None:
+        raise SpikewrightError(f"layer {layer.name}: has no threshold; convert the network first")
+    (synapse,) = layer.synapses
+    channels = np.ones(layer.shape[0], np.int64)
+    return Layer(
+        layer.name,
+        spec,
+        layer.shape,
+        (Synapse(synapse.source, synapse.weight.astype(np.int64), pool=synapse.pool),),
+        threshold=channels,
+        bias=0 * channels,
+        initial=0 * channels,
+        unit=layer.threshold,
+    )
+
+
+def _effective(network: FloatNetwork, layer: FloatLayer, steps: int) -> list[Floats]:
     """Weights times what one event of their source is worth: a spike, or a step of a pixel."""
+    if layer.neuron is not None and layer.neuron.model is NeuronModel.MAX_POOL:
+        assert layer.threshold is not None
+        return [s.weight * layer.threshold[:, None, None, None] for s in layer.synapses]
     result = []
     for synapse in layer.synapses:
         if synapse.source == INPUT:
-            value = np.array(network.input.scale)
+            value = event_value(network, steps)
         else:
             source = network.layers[synapse.source]
             if source.threshold is None:
@@ -152,13 +212,16 @@ def _dequantised(synapses: tuple[Synapse, ...], unit: Floats) -> list[Floats]:
     return [(s.weight << s.shift) * unit[:, None, None, None] for s in synapses]
 
 
-def _bias(network: FloatNetwork, layer: FloatLayer, weights: list[Floats]) -> Floats:
-    """The bias per step, less what the input's mean adds through the (dequantised) `weights`.
+def _total_bias(
+    network: FloatNetwork, layer: FloatLayer, weights: list[Floats], steps: int
+) -> Floats:
+    """The bias of all steps, less what the input's mean adds through the (dequantised) `weights`.
 
     With the weights as rounded, their error meets pixels about the mean and not about black.
     """
     bias = layer.bias
-    mean = np.array(network.input.mean)
+    # In events: those of a pixel bring the input D times, as the bias comes D times.
+    mean = np.array(network.input.mean) * (network.input.scale / event_value(network, steps))
     for synapse, weight in zip(layer.synapses, weights, strict=True):
         if synapse.source == INPUT and mean.any():
             if any(synapse.padding):
@@ -167,7 +230,7 @@ def _bias(network: FloatNetwork, layer: FloatLayer, weights: list[Floats]) -> Fl
                     "train without a mean, or without padding in the first layer"
                 )
             bias = bias - np.einsum("oiyx,i->o", weight, mean * synapse.pool.area)
-    return bias
+    return drive(network, steps) * bias
 
 
 def _even(threshold: Floats) -> Ints:

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
+from spikewright.conversion import Conversion, Output
 from spikewright.errors import SpikewrightError
 from spikewright.network import (
     INPUT,
@@ -78,7 +79,9 @@ def test_thresholds_follow_the_images_through_the_layers():
     last = dataclasses.replace(last, activation=Activation(ActivationKind.RELU))
     net = FloatNetwork(InputSpec((1, 8, 8)), (first, last))
     white = np.full((2, 1, 8, 8), 255, np.uint8)
-    assert convert(net, calibration=white).layers[1].threshold == pytest.approx([0.5 * 64 * 2])
+    counts = Conversion(output=Output.COUNTS)
+    layer = convert(net, counts, calibration=white).layers[1]
+    assert layer.threshold == pytest.approx([0.5 * 64 * 2])
 
 
 def test_clipped_relu_keeps_its_bound_or_the_lower_percentile():

@@ -97,7 +97,7 @@ def test_every_integer_is_as_near_as_it_should_be(net, steps, bits, per_channel)
         peaks = np.abs(weight).max(axis=(1, 2, 3))
         firing = got.neuron.fires
         # No bit of the weights lies idle, but for channels far below their threshold.
-        event = real.synapses[0].pool.area * (255 if got.direct else 1)
+        event = real.synapses[0].pool.area * (255 if made.direct(got) else 1)
         reference = real.threshold if firing else np.abs(real.bias)
         kept = reference / scale > 2**14 * event * 0.99
         if firing and per_channel:

@@ -33,9 +33,8 @@ import numpy.typing as npt
 from ..errors import SpikewrightError
 from ..layout import scans
 from ..network import INPUT, InputCode, Layer, Network, NeuronModel
-from ..neuron import Reset, Rounding
 from .encoders import check_frames, encode, signed_digits
-from .neurons import coded_number, max_pool_spikes, rounding_spikes, step_spikes, switched
+from .neurons import fire, max_pool_spikes
 from .synapses import SynapseGroup, reach
 
 __all__ = ["Golden", "GoldenResult", "LayerTrace", "check_frames"]
@@ -112,7 +111,6 @@ class _Layer:
         self.bias = _per_channel(layer.bias, dtype)
         self.initial = _per_channel(layer.initial, dtype)
         self.threshold = _per_channel(layer.threshold, dtype)
-        self.half = _per_channel(layer.threshold // 2, dtype)
         self.groups = [
             SynapseGroup(synapse, network.source_shape(synapse), peak, dtype)
             for synapse, peak in zip(layer.synapses, peaks, strict=True)
@@ -132,7 +130,9 @@ class _Layer:
             if drive is not None:
                 membrane += drive
             final = network.has_final and step == network.steps
-            yield membrane, self._fire(membrane, count, final), count
+            most = network.input_steps - 1
+            spikes = fire(self.spec, membrane, self.threshold, count, final=final, most=most)
+            yield membrane, spikes, count
 
     def _drives(self, trains: Trains) -> Iterator[npt.NDArray[Any] | None]:
         """Current and bias of each step; None where there is neither."""
@@ -159,33 +159,6 @@ class _Layer:
         for current in others:
             first += current
         return first
-
-    def _fire(self, membrane: npt.NDArray[Any], count: Ints | None, final: bool) -> SmallInts:
-        """What the neurons send; changes their `membrane` and `count` in place."""
-        spec, threshold = self.spec, self.threshold
-        if not spec.fires or (spec.codes and not final):
-            return np.zeros(membrane.shape, np.int8)
-        if spec.switches:
-            assert count is not None
-            active, state = switched(spec, membrane, threshold, count)
-            spikes = active.view(np.int8) - (count == 1)
-            membrane -= active * threshold
-            count[...] = state
-            return spikes
-        if spec.codes:
-            spikes = coded_number(spec, membrane, threshold, self.network.input_steps - 1)
-        elif final and spec.rounding is not Rounding.NONE:
-            membrane += self.half
-            spikes = rounding_spikes(spec, membrane, threshold, count)
-        else:
-            spikes = step_spikes(spec, membrane, threshold, count)
-        if spec.reset is Reset.ZERO:
-            membrane[spikes != 0] = 0
-        else:
-            membrane -= spikes * threshold
-        if count is not None:
-            count += spikes
-        return spikes
 
 
 class _MaxPool:

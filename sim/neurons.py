@@ -1,4 +1,4 @@
-"""The decisions of every neuron model, as pure functions of whole arrays of neurons.
+"""The decisions of every neuron model, as functions of whole arrays of neurons.
 
 Potentials U, thresholds and what they give are arrays of integers in any number type that holds
 them exactly; arrays of one function broadcast against each other. :mod:`spikewright.neuron` has the
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..neuron import SMAX, Digits, Negative, NeuronSpec, Rounding, Tie
+from ..neuron import SMAX, Digits, Negative, NeuronSpec, Reset, Rounding, Tie
 
 __all__ = [
     "coded_number",
+    "fire",
     "greatest_power",
     "max_pool_spikes",
     "rounding_spikes",
@@ -34,6 +35,46 @@ def greatest_power(n: Numbers) -> npt.NDArray[np.int8]:
     """``sign(n) * 2**floor(log2(abs(n)))``, 0 for 0, of integers in +-`SMAX` (HPC's A)."""
     power: npt.NDArray[np.int8] = np.sign(n).astype(np.int8) * _POWERS[np.abs(n)]
     return power
+
+
+def fire(
+    spec: NeuronSpec,
+    membrane: Numbers,
+    threshold: Numbers,
+    count: Numbers | None,
+    *,
+    final: bool,
+    most: int,
+) -> Numbers:
+    """What neurons of any model but max-pool send in a step, or in the final one.
+
+    `membrane` holds U and becomes V, in place, as does `count` (see
+    :meth:`~spikewright.network.Network.counts`) if there is one. `most` is the greatest number that
+    a TSC pair can enclose.
+    """
+    if not spec.fires or (spec.codes and not final):
+        return np.zeros(membrane.shape, np.int8)
+    if spec.switches:
+        before = _given(count)
+        active, state = switched(spec, membrane, threshold, before)
+        spikes = active.view(np.int8) - (before == 1)
+        membrane -= active * threshold
+        before[...] = state
+        return spikes
+    if spec.codes:
+        spikes = coded_number(spec, membrane, threshold, most)
+    elif final and spec.rounding is not Rounding.NONE:
+        membrane += threshold // 2
+        spikes = rounding_spikes(spec, membrane, threshold, count)
+    else:
+        spikes = step_spikes(spec, membrane, threshold, count)
+    if spec.reset is Reset.ZERO:
+        membrane[spikes != 0] = 0
+    else:
+        membrane -= spikes * threshold
+    if count is not None:
+        count += spikes
+    return spikes
 
 
 def step_spikes(

@@ -5,9 +5,12 @@ import collections
 import numpy as np
 import pytest
 
-from spikewright.network import Network, NeuronModel, Tie
+from spikewright.layout import scans
+from spikewright.network import InputCode, Network, NeuronModel, Tie
+from spikewright.neuron import Negative, Reset, Rounding
 from spikewright.sim.golden import Golden
 from spikewright.sim.random_networks import (
+    NEURONS,
     random_frames,
     random_network,
     reweighted,
@@ -153,3 +156,98 @@ def test_frames():
     assert frames.max() == 63
     assert all(0 < f.mean() < 63 for f in frames[:-2])
     assert random_frames(np.random.default_rng(2), network, 2).any()
+
+
+MODELS = {
+    "if": {NeuronModel.IF},
+    "hpc": {NeuronModel.BUFFERED},
+    "qffs": {NeuronModel.BOUNDED},
+    "ca-lif": {NeuronModel.CALCIUM},
+    "pool": {NeuronModel.IF, NeuronModel.CALCIUM},
+    "tsc": {NeuronModel.TSC},
+    "tsc-overlapped": {NeuronModel.TSC},
+    "max-pool": {
+        NeuronModel.MAX_POOL,
+        NeuronModel.IF,
+        NeuronModel.BUFFERED,
+        NeuronModel.BOUNDED,
+        NeuronModel.CALCIUM,
+    },
+}
+
+
+def share_that_sends(network, frames):
+    """Of each firing layer, the share of neurons that send something, averaged over frames."""
+    return [float((count > 0).mean()) for count in Golden(network).run(frames).spike_counts]
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_models_are_alive_and_refit(neuron):
+    """Every code with every model: alive, and again with other numbers in the same hardware."""
+    alive = alive_again = 0
+    models = set()
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        code = list(InputCode)[seed % 5]
+        firing = seed % 3 == 0
+        network = random_network(
+            rng, neuron=neuron, code=code, steps=(3, 9), size=6_000, firing_output=firing
+        )
+        assert network.input.code is code
+        fires = firing and neuron != "tsc-overlapped"
+        assert network.layers[-1].neuron.fires == fires
+        models |= {layer.neuron.model for layer in network.layers if layer.neuron.fires}
+        frames = random_frames(rng, network, 12)[:-2]
+        alive += all(s >= 0.02 for s in share_that_sends(network, frames))
+        other = reweighted(rng, network)
+        alive_again += all(s >= 0.02 for s in share_that_sends(other, frames))
+        for name in ("membrane_bits", "compare_bits", "current_bits"):
+            assert getattr(other, name) <= getattr(network, name)
+        for index, (one, two) in enumerate(zip(network.layers, other.layers, strict=True)):
+            assert one.neuron == two.neuron
+            assert scans(other, index)[1] <= scans(network, index)[1]
+    assert models == MODELS[neuron]
+    assert alive >= 0.8 * 30
+    assert alive_again >= 0.8 * 30
+
+
+def test_every_choice_is_drawn():
+    seen = collections.Counter()
+    for neuron in NEURONS:
+        for seed in range(25):
+            network = random_network(np.random.default_rng(seed), neuron=neuron, size=4_000)
+            seen["settle", network.steps - network.input_steps - network.has_final] += 1
+            for layer in network.layers:
+                spec = layer.neuron
+                seen.update((spec.model, n, getattr(spec, n)) for n in spec.to_json())
+    for model in (NeuronModel.IF, NeuronModel.BUFFERED, NeuronModel.BOUNDED, NeuronModel.TSC):
+        assert all(seen[model, "tie", tie] for tie in Tie)
+    assert all(seen[NeuronModel.IF, "reset", reset] for reset in Reset)
+    for model in (NeuronModel.BUFFERED, NeuronModel.CALCIUM, NeuronModel.MAX_POOL):
+        assert all(seen[model, "smax", smax] for smax in (1, 2, 4, 8))
+    assert all(seen[NeuronModel.BUFFERED, "negative", negative] for negative in Negative)
+    assert all(seen[NeuronModel.BOUNDED, "zmax", zmax] for zmax in (1, 3, 7, 15))
+    assert all(seen[NeuronModel.CALCIUM, "rounding", rounding] for rounding in Rounding)
+    assert all(seen[NeuronModel.CALCIUM, "gated", gated] for gated in (False, True))
+    assert all(seen[NeuronModel.CALCIUM, "zmax", zmax] for zmax in (None, 3))
+    assert all(seen[NeuronModel.TSC, "latch", latch] for latch in (False, True))
+    assert all(seen["settle", n] for n in (0, 1, 2))
+
+
+def test_raw_events_and_seeds():
+    rng = np.random.default_rng(0)
+    network = random_network(rng, steps=(4, 4), code=InputCode.EVENTS)
+    frames = random_frames(rng, network, 8)
+    assert frames.shape == (8, *network.frame_shape)
+    assert set(np.unique(frames)) == {0, 1}
+    assert all(0.1 < frame.mean() < 0.9 for frame in frames[:-2])
+    seeds = {
+        random_network(np.random.default_rng(n), code=InputCode.BERNOULLI).input.seed
+        for n in range(5)
+    }
+    assert len(seeds) == 5
+
+
+def test_unknown_neuron():
+    with pytest.raises(ValueError, match="neuron 'lif' is not one of if, hpc"):
+        random_network(np.random.default_rng(0), neuron="lif")

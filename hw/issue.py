@@ -435,12 +435,16 @@ class Issue(wiring.Component):
         )
         # The weight address does not wait for the state: it goes to the memory at once.
         m.d.comb += [self.active.eq(walk.active), self.o.weight.eq(block.weight)]
+        word, target = Signal.like(self.o.word), Signal.like(self.o.target)
         row, rewind = Signal.like(parameters), Signal.like(parameters)
         token_left = Signal.like(tokens)
         scanning = Signal()  # FIRE, not INIT
         m.d.comb += [
             walk.initial.eq(~scanning),
-            self.o.target.eq(self.o.word),
+            # Not from `o` itself, whose Verilog is one block: there, a part must not feed another.
+            self.o.word.eq(word),
+            self.o.target.eq(target),
+            target.eq(word),
             self.o.step.eq(clock.step),
             self.o.digit.eq(clock.digit),
             self.o.top.eq(clock.top),
@@ -454,7 +458,7 @@ class Issue(wiring.Component):
             m.d.comb += [
                 self.o.kind.eq(Kind.PARAMETER),
                 self.o.row.eq(which),
-                self.o.word.eq(row),
+                word.eq(row),
                 self.activity.eq(Activity.STALLED),
             ]
             m.d.sync += row.eq(row + 1)
@@ -464,7 +468,7 @@ class Issue(wiring.Component):
             with m.State("idle"):
                 m.d.comb += [self.candidate.eq(self.read.p), self.read.ready.eq(~self.hazard)]
                 with m.If(self.read.valid & self.read.ready):
-                    m.d.comb += [self.o.kind.eq(Kind.READ), self.o.word.eq(self.read.p)]
+                    m.d.comb += [self.o.kind.eq(Kind.READ), word.eq(self.read.p)]
                 with m.If(self.start & self.active):
                     m.d.sync += [scanning.eq(0), row.eq(parameters)]
                     m.d.comb += [walk.start.eq(1), walk.initial.eq(1), clock.start.eq(1)]
@@ -489,8 +493,8 @@ class Issue(wiring.Component):
                 m.d.comb += [
                     self.candidate.eq(walk.target),
                     self.activity.eq(Activity.STALLED),
-                    self.o.word.eq(walk.word),
-                    self.o.target.eq(walk.target),
+                    word.eq(walk.word),
+                    target.eq(walk.target),
                 ]
                 with m.If(~held):
                     m.d.comb += [
@@ -523,7 +527,7 @@ class Issue(wiring.Component):
                     block.enable.eq(1),
                     self.candidate.eq(block.word),
                     block.advance.eq(~self.hazard),
-                    self.o.word.eq(block.word),
+                    word.eq(block.word),
                     self.o.shift.eq(block.shift),
                     self.o.negative.eq(block.negative),
                 ]

@@ -158,7 +158,7 @@ def _layer(network: Network, layer: Layer, before: list[LayerRanges]) -> LayerRa
         if last and spec.rounding is not Rounding.NONE:
             u_low, u_high = u_low + threshold // 2, u_high + threshold // 2
         low, high = np.minimum(low, u_low), np.maximum(high, u_high)
-        v_low, v_high = _after(spec, u_low, u_high, threshold)
+        v_low, v_high = _after(spec, u_low, u_high, threshold, final=last)
         low, high = np.minimum(low, v_low), np.maximum(high, v_high)
     spikes = _spikes(spec)
     count = _most(spec, network, spikes)
@@ -175,18 +175,21 @@ def _layer(network: Network, layer: Layer, before: list[LayerRanges]) -> LayerRa
     )
 
 
-def _after(spec: NeuronSpec, u_low: Ints, u_high: Ints, threshold: Ints) -> Interval:
+def _after(
+    spec: NeuronSpec, u_low: Ints, u_high: Ints, threshold: Ints, *, final: bool
+) -> Interval:
     """V after a step whose potential lay in ``u_low..u_high``."""
-    if not spec.fires or spec.codes:
+    if not spec.fires or (spec.codes and not final):
         return u_low, u_high
     # Silent neurons end at most at the threshold (Tie.HOLDS), others at U - threshold or below.
     v_high = np.maximum(np.minimum(u_high, threshold), u_high - threshold)
     if spec.reset is Reset.ZERO:
         v_high = np.maximum(np.minimum(u_high, threshold), 0)
-    if spec.zmax is not None or spec.latch:
-        v_high = u_high  # the count or the latch may forbid a spike
+    if spec.zmax is not None or spec.latch or spec.codes:
+        v_high = u_high  # the count, the latch or the window may forbid a spike
     v_low = np.where(u_high >= threshold, np.minimum(u_low, 0), u_low)
-    if spec.negative is Negative.BELOW_ZERO:
+    rounds = final and spec.rounding is not Rounding.NONE
+    if spec.negative is Negative.BELOW_ZERO or rounds:
         v_high = np.where(u_low < 0, np.maximum(v_high, threshold), v_high)
     elif spec.negative is Negative.AT_THRESHOLD:
         v_high = np.where(u_low < 0, np.maximum(v_high, 0), v_high)
@@ -200,12 +203,14 @@ def _spikes(spec: NeuronSpec) -> tuple[int, int]:
 
 
 def _most(spec: NeuronSpec, network: Network, spikes: tuple[int, int]) -> int:
-    """The greatest count after the ordinary steps."""
+    """The greatest count after the ordinary steps, the last one among them unless it is final."""
     if spec.codes:
         return network.input_steps - 1
     if spec.switches:
         return 2  # never fired, fires, has ceased
-    return spec.zmax if spec.zmax is not None else network.ordinary_steps * spikes[1]
+    if spec.zmax is not None:
+        return spec.zmax
+    return (network.ordinary_steps if spec.final else network.steps) * spikes[1]
 
 
 def _final_spikes(
@@ -216,7 +221,7 @@ def _final_spikes(
     least = int(np.minimum(potential[0] // threshold, 0).min())
     if spec.codes:
         return 0, min(most, network.input_steps - 1)
-    if spec.zmax is not None:
+    if spec.zmax is not None and spec.gated:
         most = min(most, spec.zmax)
     if spec.gated:
         least = max(least, -count)

@@ -278,7 +278,8 @@ class ScanWalk(wiring.Component):
 
     Members
     -------
-    start, initial : to the first word; of an INIT pass, which takes every membrane by itself
+    start, initial : to the first word; `initial` begins an INIT pass, which takes every membrane by
+        itself
     advance : one membrane further
     active : the core owns groups of the layer
     pools : the layer pools
@@ -326,26 +327,34 @@ class ScanWalk(wiring.Component):
             self.target.eq(self.word),
             self.last_word.eq(self.fires & (left == 1)),
         ]
-        size = Mux(self.initial, words, outputs)
+        initial = Signal()
         with m.If(self.advance & self.fires):
             m.d.sync += left.eq(left - 1)
             with m.If(left == 1):
-                m.d.sync += [left.eq(size), group_left.eq(group_left - 1)]
+                m.d.sync += [
+                    left.eq(Mux(initial, words, outputs)),
+                    group_left.eq(group_left - 1),
+                ]
         with m.If(self.advance):
             m.d.sync += self.word.eq(self.word + 1)
         if shape.window > 1:
-            self._add_windows(m, words, outputs, left)
+            self._add_windows(m, words, outputs, left, initial)
         with m.If(self.start):
-            m.d.sync += [self.word.eq(0), left.eq(size), group_left.eq(groups)]
+            m.d.sync += [
+                initial.eq(self.initial),
+                self.word.eq(0),
+                left.eq(Mux(self.initial, words, outputs)),
+                group_left.eq(groups),
+            ]
         return m
 
-    def _add_windows(self, m, words, outputs, left):
+    def _add_windows(self, m, words, outputs, left, initial):
         shape = self._shape
         window = Signal(bits_for(shape.window))
         bind(m, self.setting, {Register.WINDOW: window})
         inside = Signal.like(window)  # membranes of the window behind this one
         origin, group, target = (Signal.like(self.word) for _ in range(3))
-        alone = self.initial | ~self.pools
+        alone = initial | ~self.pools
         m.d.comb += [
             self.pools.eq(window != 1),
             self.first.eq(alone | (inside == window - 1)),
@@ -440,7 +449,6 @@ class Issue(wiring.Component):
         token_left = Signal.like(tokens)
         scanning = Signal()  # FIRE, not INIT
         m.d.comb += [
-            walk.initial.eq(~scanning),
             # Not from `o` itself, whose Verilog is one block: there, a part must not feed another.
             self.o.word.eq(word),
             self.o.target.eq(target),
@@ -507,7 +515,7 @@ class Issue(wiring.Component):
                     with m.If(walk.last_word):
                         m.next = "add"
                     with m.If(walk.last_word & walk.last_group):
-                        m.d.comb += [walk.start.eq(1), walk.initial.eq(0)]
+                        m.d.comb += walk.start.eq(1)
                         m.d.sync += [scanning.eq(1), token_left.eq(tokens)]
                         with m.If(~scanning):
                             m.d.sync += rewind.eq(row)

@@ -6,6 +6,7 @@ their bounds, and neurons take spikes back; `test_networks_reach_the_edges` show
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from spikewright.network import (
     Tie,
 )
 from spikewright.neuron import Negative, Reset, Rounding, Window
+from spikewright.sim.golden import Golden
 
 MODELS = ("if", "hpc", "qffs", "ca-lif", "pool", "tsc", "tsc-overlapped", "max-pool")
 
@@ -72,7 +74,7 @@ def pooling(r, model, index, source):
     return Layer(f"pool{index}", spec, shape, (synapse,), threshold, zeros, zeros)
 
 
-def geometry(r, numbers, shape, source, outputs, limit, dense):
+def geometry(r, numbers, shape, source, outputs, limit, dense, shift):
     """One dense or convolutional synapse group on a source of `shape`."""
     c, h, w = shape
     pool = (r.randint(1, min(3, h)), r.randint(1, min(3, w))) if r.random() < 0.3 else (1, 1)
@@ -88,7 +90,7 @@ def geometry(r, numbers, shape, source, outputs, limit, dense):
         weight = np.where(weight < 0, -limit, limit)
     elif kind == "falling":
         weight = -np.abs(weight)
-    return Synapse(source, weight, stride, padding, Pool(pool), r.choice([0, 0, 0, 2]))
+    return Synapse(source, weight, stride, padding, Pool(pool), shift + r.choice([0, 0, 0, 2]))
 
 
 def some_network(r, model, code):
@@ -107,21 +109,23 @@ def some_network(r, model, code):
         limit = 2 ** (weight_bits - 1) - 1
         outputs, dense = r.randint(1, 4), r.random() < 0.4
         source = index - 1
-        first = geometry(r, numbers, shapes[source], source, outputs, limit, dense)
+        shift = r.choice([0] * 8 + [12])  # 12 needs 64-bit floats, a large unit 64-bit integers
+        unit = r.choice([2**shift] * 8 + [2**45])
+        first = geometry(r, numbers, shapes[source], source, outputs, limit, dense, shift)
         groups = [first]
         if r.random() < 0.2:
             again = numbers.integers(-limit, limit + 1, first.weight.shape)
-            groups.append(Synapse(source, again, first.stride, first.padding, first.pool))
+            groups.append(replace(first, weight=again))
         shapes[index] = first.output_shape(shapes[source])
         if dense and index > 1 and shapes[index][1:] == (1, 1) and r.random() < 0.5:
             skip = r.randint(0, index - 2)
             weight = numbers.integers(-limit, limit + 1, (outputs, *shapes[skip]))
-            groups.append(Synapse(skip, weight))
+            groups.append(Synapse(skip, weight, shift=shift))
         # Thresholds of a few weights, so that potentials often meet them exactly.
         scale = r.choice([1, 2, limit, 3 * limit])
         if code is InputCode.DIRECT and source == INPUT:
             scale *= r.choice([1, spec.maximum])
-        threshold = numbers.integers(1, scale + 1, outputs) * r.choice([1, 1, 2])
+        threshold = numbers.integers(1, scale + 1, outputs) * r.choice([1, 1, 2]) * unit
         layers.append(
             Layer(
                 f"layer{index}",
@@ -129,9 +133,11 @@ def some_network(r, model, code):
                 shapes[index],
                 tuple(groups),
                 threshold=threshold,
-                bias=numbers.integers(-scale, scale + 1, outputs) * r.choice([0, 1]),
+                bias=numbers.integers(-scale, scale + 1, outputs) * r.choice([0, 1]) * unit,
                 # Some begin with spikes to send, which a falling potential then takes back.
-                initial=numbers.integers(-scale, 3 * scale, outputs) * r.choice([0, 1, 3, 9]),
+                initial=numbers.integers(-scale, 3 * scale, outputs)
+                * r.choice([0, 1, 3, 9])
+                * unit,
             )
         )
         if model in ("pool", "max-pool") and not last:
@@ -197,15 +203,18 @@ EDGES = {
 
 @pytest.mark.parametrize("model", MODELS)
 def test_networks_reach_the_edges(reference, model):
-    """Of 120 networks as above, 5 or more meet each edge of their model, and every code occurs."""
-    seen, ones = Counter(), 0
-    for seed in range(120):
+    """Of 200 networks as above, 5 or more meet each edge of their model, and every code occurs."""
+    seen, ones, types = Counter(), 0, set()
+    for seed in range(200):
         r = random.Random(seed)
         network = some_network(r, model, list(InputCode)[seed % 5])
         ones += network.input_steps == 1
+        layers = [one for one in Golden(network)._layers if hasattr(one, "bias")]
+        types.update(one.bias.dtype for one in layers)
         total = Counter()
         for frame in some_frames(network, seed):
             total += reference.run(network, frame)[3]
         seen.update(total.keys())
     assert ones >= 5
+    assert types == {np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)}
     assert {edge for edge in EDGES[model] if seen[edge] < 5} == set()

@@ -85,21 +85,25 @@ class RtlResult:
 
 
 def make_simulator(
-    shape: HardwareShape, backend: Backend, *, trace: bool, cache: Path
+    shape: HardwareShape, backend: Backend, *, trace: bool, cache: Path, brief: bool = False
 ) -> Simulator:
     """A simulator of the top of `shape`, built with or without the trace stream.
 
-    `cache` keeps compiled simulators. Raises SpikewrightError for a missing tool.
+    `cache` keeps compiled simulators. With `brief` it is built sooner and runs slower. Raises
+    SpikewrightError for a missing tool.
     """
     if backend == "pysim":
         from .pysim import PysimSimulator
 
         return PysimSimulator(shape, trace=trace)
     if backend == "verilator":
-        from .verilator import build_simulator, require_tools
+        from .verilator import BRIEF, OPTIMISATION, build_simulator, require_tools
 
         require_tools()
-        return build_simulator(_verilog(shape, trace), shape, cache, trace=trace)
+        optimisation = BRIEF if brief else OPTIMISATION
+        return build_simulator(
+            _verilog(shape, trace), shape, cache, trace=trace, optimisation=optimisation
+        )
     raise SpikewrightError(f"simulator {backend!r}: unknown; use one of {', '.join(BACKENDS)}")
 
 
@@ -202,16 +206,19 @@ def simulate_all(
     stalls: float = 0.0,
     seed: int = 0,
     cache: str | os.PathLike[str],
+    brief: bool = False,
 ) -> list[RtlResult]:
     """As :func:`simulate` for several pairs of images and frames, in one run of the simulator.
 
-    The hardware is reset before each of them.
+    The hardware is reset before each of them. `brief` suits runs shorter than the build.
     """
     if trace and not traced_top:
         raise ValueError("a top without trace has none to collect")
     for _, frames in sets:
         check_frames(frames, network.input, network.input_steps)
-    simulator = make_simulator(mapping.shape, backend, trace=traced_top, cache=Path(cache))
+    simulator = make_simulator(
+        mapping.shape, backend, trace=traced_top, cache=Path(cache), brief=brief
+    )
     script: list[Op] = []
     loaded = [load_requests(images, mapping.shape) for images, _ in sets]
     replies = []

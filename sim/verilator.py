@@ -31,7 +31,8 @@ __all__ = ["VerilatorSimulator", "build_simulator", "randomised", "require_tools
 
 BENCH = Path(__file__).with_name("bench.v")
 COCOTB_MODULE = "spikewright.sim.cocotb_bench"
-OPTIMISATION = "-O2"
+OPTIMISATION, BRIEF = "-O2", "-O1"
+"""The compiler's, for long simulations and for brief ones."""
 BINARY = "bench"
 
 

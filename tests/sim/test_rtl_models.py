@@ -45,8 +45,8 @@ def drawn(model: str, number: int) -> tuple[Network, Mapping]:
         code=code_of(model, number),
         firing_output=number % 3 == 2,
         steps=(1, 1) if number == 3 else (2, 9),
-        size=600 * lanes * cores,
-        side=(1, 9),
+        size=2500 * lanes * cores,
+        side=(2, 9),
         channels=(1, 2 * lanes * cores + 3),
     )
     return network, map_network(network, cores=cores, lanes=lanes)
@@ -71,6 +71,7 @@ def test_hardware_equals_the_golden_model(model: str, number: int, simulators: P
         stalls=(0.0, 0.3)[number % 2],
         seed=number,
         cache=simulators,
+        brief=True,
     )
     for one, x, result in zip(sets, inputs, got, strict=True):
         expected = Golden(one).run(x, trace=True)

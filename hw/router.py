@@ -90,7 +90,8 @@ class Router(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.merge = merge = Merge(self._shape, self._sources)
-        passed, token = Signal(self._sources), Signal(self._sources)
+        passed = Signal(self._sources)
+        token = Signal(self._sources)
         complete = (passed | token | ~self.sources).all()
         m.d.sync += passed.eq(Mux(complete, 0, passed | token))
         for index, (source, port) in enumerate(zip(self.i, merge.i, strict=True)):

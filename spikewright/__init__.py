@@ -13,11 +13,13 @@ from .errors import SpikewrightError
 
 if TYPE_CHECKING:
     from .api import compile, demo, evaluate, report, synth, train, verify
+    from .conversion import Conversion
     from .image import Build, read_build
     from .network import FloatNetwork, InputSpec, Network
 
 __all__ = [
     "Build",
+    "Conversion",
     "FloatNetwork",
     "InputSpec",
     "Network",
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("compile", "demo", "evaluate", "report", "synth", "train", "verify"), ".api"),
+    "Conversion": ".conversion",
     **dict.fromkeys(("Build", "read_build"), ".image"),
     **dict.fromkeys(("FloatNetwork", "InputSpec", "Network"), ".network"),
 }

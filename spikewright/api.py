@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import summary
+from .conversion import Conversion, exact_settle
 from .errors import SpikewrightError
 from .files import write_npz, write_text
 from .frames import Data, Frames, as_frames, random_frames
@@ -31,6 +33,7 @@ from .network import FloatNetwork, InputSpec
 from .page import render
 from .progress import Report, silent
 from .provenance import provenance
+from .words import describe
 
 if TYPE_CHECKING:
     import torch
@@ -132,10 +135,11 @@ def compile(
     module: torch.nn.Module | FloatNetwork,
     example_input: torch.Tensor | None = None,
     *,
+    conversion: Conversion | None = None,
     steps: int = 8,
     bits: int = 8,
     calib: Data | None = None,
-    percentile: float = 99.9,
+    percentile: float | None = None,
     channelwise: bool = False,
     per_layer: bool = False,
     board: str = BOARD,
@@ -151,9 +155,12 @@ def compile(
 
     - `example_input`: one input as the module sees it, ``(1, C, H, W)``; its values do not matter,
       and with `input_spec` it may be left out.
-    - `steps`: T, at least 1. `bits`: of a weight, 2 to 8.
+    - `conversion`: neuron, input code and all their choices, such as
+      ``Conversion.named(neuron="hpc", code="isi")``. None: plain IF neurons, a direct frame.
+    - `steps`: T, the time steps with input, at least 1. `bits`: of a weight, 2 to 8.
     - `calib`: images that set the thresholds of plain ReLU layers, at the `percentile` of their
-      activations, of the layer or `channelwise`. Without them seeded noise, and a warning.
+      activations (99.9; TSC 100), of the layer or `channelwise`. Without them seeded noise, and a
+      warning.
     - `per_layer`: one weight scale a layer instead of one an output channel.
     - `board`, `cores`, `lanes`: the hardware, as many as suit the board where not given; a network
       that does not fit is refused.
@@ -163,7 +170,9 @@ def compile(
 
     An existing build directory is replaced; anything else of that name is refused.
     """
+    chosen = Conversion() if conversion is None else conversion
     _check_settings(steps, bits)
+    chosen.check_steps(steps)
     target = check_target(out)
     _need("torch", "torch", "compiling")
     from . import boards
@@ -172,38 +181,53 @@ def compile(
     from .sw.mapper import map_network
     from .sw.quantise import quantise
 
-    chosen = boards.get(board)
+    target_board = boards.get(board)
     progress("tracing the network", None)
     if isinstance(module, FloatNetwork):
         network = module
     else:
         example = _example(input_spec) if example_input is None else example_input
         network = trace(module, example, input_spec=input_spec)
-    sample = _sample(data, network.input)
-    calibration = None if calib is None else as_frames(calib, network.input)
+    if network.converted:
+        if chosen != Conversion():
+            raise SpikewrightError(
+                "compile: the network is converted already, its neurons and input code are fixed; "
+                "give one that is not, or no choices"
+            )
+        spec, settle = network.input, exact_settle(network, steps)
+    else:
+        spec = replace(network.input, code=chosen.code, seed=chosen.seed)
+    sample = _sample(data, spec, steps)
+    calibration = None if calib is None else as_frames(calib, spec, steps=steps)
     notes: list[str] = []
     if not network.converted:
         progress("setting thresholds", None)
         with _noted(notes):
             network = convert(
                 network,
+                chosen,
+                steps=steps,
                 calibration=None if calibration is None else calibration.x,
                 percentile=percentile,
                 channelwise=channelwise,
             )
+        settle = chosen.settle_steps(network, steps)
     progress("quantising", None)
-    integer = quantise(network, steps=steps, weight_bits=bits, per_channel=not per_layer)
+    integer = quantise(
+        network, steps=steps, settle=settle, weight_bits=bits, per_channel=not per_layer
+    )
     mapping = map_network(
         integer,
-        cores=chosen.cores if cores is None else cores,
-        lanes=chosen.lanes if lanes is None else lanes,
+        cores=target_board.cores if cores is None else cores,
+        lanes=target_board.lanes if lanes is None else lanes,
     )
-    chosen.check(mapping.shape)
+    target_board.check(mapping.shape)
 
     about = provenance(command or "spikewright.compile(...)") | {
-        "board": chosen.name,
+        "board": target_board.name,
+        "conversion": chosen.to_json(),
         "calibration": None if calibration is None else calibration.source,
-        "percentile": percentile,
+        "percentile": chosen.percentile if percentile is None else percentile,
         "channelwise": channelwise,
         "scales": "per layer" if per_layer else "per output channel",
         "sample": sample.source,
@@ -237,10 +261,10 @@ def _example(spec: InputSpec | None) -> torch.Tensor:
     return torch.from_numpy(((random_frames(spec, 1).x - mean) * scale).astype(np.float32))
 
 
-def _sample(data: Data | None, spec: InputSpec) -> Frames:
+def _sample(data: Data | None, spec: InputSpec, steps: int) -> Frames:
     if data is None:
-        return random_frames(spec, RANDOM_FRAMES)
-    return as_frames(data, spec).head(SAMPLE_FRAMES)
+        return random_frames(spec, RANDOM_FRAMES, steps=steps)
+    return as_frames(data, spec, steps=steps).head(SAMPLE_FRAMES)
 
 
 def _write_top(build: Build) -> None:
@@ -261,7 +285,8 @@ def _write_expected(build: Build, sample: Frames) -> None:
         arrays["y"] = sample.y
     firing = [layer.name for layer in build.network.layers if layer.neuron.fires]
     for name, counts in zip(firing, result.spike_counts, strict=True):
-        arrays[f"spikes.{name}"] = counts.astype(np.min_scalar_type(build.network.steps))
+        most = int(counts.max(initial=0))
+        arrays[f"spikes.{name}"] = counts.astype(np.min_scalar_type(most))
     write_npz(build.directory / summary.EXPECTED, arrays)
 
 
@@ -316,6 +341,7 @@ def verify(
     )
     result = {
         **outcome.to_json(),
+        "model": describe(checked.network),
         "frames": frames.source,
         "seconds": round(time.monotonic() - started, 1),
         "about": provenance(command or "spikewright.verify(...)"),
@@ -326,19 +352,19 @@ def verify(
 
 
 def _frames_to_verify(build: Build, images: int, data: Data | None, seed: int) -> Frames:
-    spec = build.network.input
+    spec, steps = build.network.input, build.network.input_steps
     if data is not None:
-        frames = as_frames(data, spec)
+        frames = as_frames(data, spec, steps=steps)
         if len(frames) < images:
             raise SpikewrightError(
                 f"{frames.source}: holds {len(frames)} images, {images} were asked for"
             )
         return frames.head(images)
     kept = summary.expected(build)
-    known = np.zeros((0, *spec.shape), np.uint8)
+    known = np.zeros((0, *build.network.frame_shape), np.uint8)
     if kept is not None and build.about.get("sample", "").find("random") < 0:
         known = kept["x"][:images]
-    rest = random_frames(spec, images - len(known), seed)
+    rest = random_frames(spec, images - len(known), seed, steps=steps)
     if not len(known):
         return rest
     source = f"{len(known)} sample frames of the build ({build.about['sample']})"
@@ -372,7 +398,8 @@ def evaluate(
         raise SpikewrightError(
             f"{checked.directory}: keeps no float network; compile it again to evaluate it"
         )
-    frames = as_frames(data, network.input, directory=data_dir)
+    driven = checked.network.input_steps
+    frames = as_frames(data, network.input, steps=driven, directory=data_dir)
     if limit is not None:
         if limit < 1:
             raise SpikewrightError(f"eval: a limit of {limit} images; at least 1 is needed")
@@ -389,9 +416,10 @@ def evaluate(
         progress("evaluating", start / len(frames))
         x, y = frames.x[start : start + batch], labels[start : start + batch]
         with _timed(seconds, "ann"):
-            outputs = ann(network, x)
+            outputs = ann(network, x, steps=driven)
         with _timed(seconds, "float_snn"):
-            float_classes = snn(network, x, steps).classes
+            settle = checked.network.ordinary_steps - driven
+            float_classes = snn(network, x, driven, settle=settle).classes
         with _timed(seconds, "integer_snn"):
             classes = golden.run(x).classes
         right["ann"] += int((outputs.argmax(1) == y).sum())
@@ -403,6 +431,8 @@ def evaluate(
         "frames": frames.source,
         "images": total,
         "steps": steps,
+        "input_steps": driven,
+        "model": describe(checked.network),
         "accuracy": {
             "ann": right["ann"] / total,
             "float_snn": int(over_time[-1]) / total,

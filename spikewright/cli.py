@@ -16,11 +16,32 @@ from .errors import SpikewrightError
 from .progress import Progress
 
 if TYPE_CHECKING:
+    from .conversion import Conversion
     from .network import InputSpec
 
 __all__ = ["main"]
 
 Result = Mapping[str, Any]
+
+_COLUMNS = 16
+"""The most time steps of which a table shows the accuracy."""
+
+# The words of spikewright.conversion, whose import would take NumPy to print a help text.
+_CHOICES = {
+    "neuron": ("if", "hpc", "qffs", "ca-lif", "tsc"),
+    "code": ("direct", "isi", "tsc", "bernoulli", "poisson", "events"),
+    "tie": ("fires", "holds"),
+    "reset": ("subtract", "zero"),
+    "negative": ("none", "below-zero", "at-threshold"),
+    "rounding": ("drain", "one", "none"),
+    "window": ("per-layer", "overlapped"),
+    "readout": ("potentials", "counts"),
+}
+_SETTINGS = (
+    *_CHOICES,
+    *("smax", "zmax", "output_zmax", "settle", "latch", "pool_neurons", "initial", "alpha"),
+    *("code_seed", "exact"),
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,6 +98,10 @@ def _shape(text: str) -> tuple[int, int, int]:
     return c, h, w
 
 
+def _zmax(text: str) -> int | str:
+    return text if text == "none" else _whole(1)(text)
+
+
 def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
@@ -111,6 +136,11 @@ def _shape_text(shape: Sequence[int]) -> str:
     return "x".join(str(n) for n in shape)
 
 
+def _print_model(model: Result) -> None:
+    for name in ("neurons", "code", "time", "output"):
+        print(f"{name + ':':9}{model[name]}")
+
+
 def _print_compile(facts: Result) -> None:
     build, hardware = facts["build"], facts["hardware"]
     rows = [
@@ -127,8 +157,9 @@ def _print_compile(facts: Result) -> None:
     ]
     header = ("layer", "shape", "weights", "bits", "rms error", "threshold", "spike rate")
     print(_table(header, rows))
+    _print_model(build["model"])
     print(
-        f"T={build['steps']}, {hardware['cores']} x {hardware['lanes']} lanes, "
+        f"T={build['input_steps']}, {hardware['cores']} x {hardware['lanes']} lanes, "
         f"{hardware['membrane_bits']}-bit membranes, {facts['memory_bits'] / 8192:.1f} KiB of "
         f"memory, for {build['board']}"
     )
@@ -144,6 +175,7 @@ def _print_verify(result: Result) -> None:
         )
     else:
         print(f"NOT EQUAL: {result['mismatch']['text']}")
+    _print_model(result["model"])
     _print_clocks(result)
 
 
@@ -169,15 +201,18 @@ def _print_eval(result: Result) -> None:
         (label, _percent(accuracy[name]), f"{speed[name]:,.0f}" if name in speed else "-")
         for name, label in names.items()
     ]
-    print(f"{result['images']:,} images ({result['frames']}), T={result['steps']}")
+    print(f"{result['images']:,} images ({result['frames']}), T={result['input_steps']}")
     print(_table(("", "accuracy", "images/s"), rows))
-    steps = result["float_snn_over_time"]
+    shares = result["float_snn_over_time"]
+    every = -(-len(shares) // _COLUMNS)
+    shown = range(len(shares), 0, -every)[::-1]
     print(
         _table(
-            ("t", *(str(t) for t in range(1, len(steps) + 1))),
-            [("float SNN", *(f"{100 * share:.1f}" for share in steps))],
+            ("t", *(str(t) for t in shown)),
+            [("float SNN", *(f"{100 * shares[t - 1]:.1f}" for t in shown))],
         )
     )
+    _print_model(result["model"])
 
 
 def _print_synth(result: Result) -> None:
@@ -246,7 +281,17 @@ def _input_spec(args: argparse.Namespace) -> InputSpec:
         raise SpikewrightError(
             f"{args.model}: does not say what it takes; give --input-shape C,H,W"
         )
-    return api.input_spec(shape, bits=args.input_bits, mean=args.mean, std=args.std)
+    bits = args.input_bits
+    if bits is None:
+        bits = 1 if args.code == "events" else 8
+    return api.input_spec(shape, bits=bits, mean=args.mean, std=args.std)
+
+
+def _conversion(args: argparse.Namespace) -> Conversion:
+    from .conversion import Conversion
+
+    given = {name.removeprefix("code_"): getattr(args, name) for name in _SETTINGS}
+    return Conversion.named(**given)
 
 
 def _compile(args: argparse.Namespace, progress: Progress) -> Result:
@@ -254,10 +299,12 @@ def _compile(args: argparse.Namespace, progress: Progress) -> Result:
     from .network import FloatNetwork
 
     api.check_target(args.output)
+    conversion = _conversion(args)
     progress("loading the model")
     module = api.load(args.model, weights=args.weights, trust=args.trust)
     build = api.compile(
         module,
+        conversion=conversion,
         steps=args.steps,
         bits=args.bits,
         calib=args.calib,
@@ -502,7 +549,7 @@ def _compile_options(parser: argparse.ArgumentParser) -> None:
     frame.add_argument(
         "--input-shape", type=_shape, metavar="C,H,W", help="frame; a saved network knows its own"
     )
-    frame.add_argument("--input-bits", type=_whole(1, 8), default=8, help="bits of a pixel (8)")
+    frame.add_argument("--input-bits", type=_whole(1, 8), help="bits of a pixel (8; raw events 1)")
     frame.add_argument(
         "--mean", type=_numbers, help="taken off pixels of 0..1: one number, or one a channel (0)"
     )
@@ -510,7 +557,7 @@ def _compile_options(parser: argparse.ArgumentParser) -> None:
     frame.add_argument("--data", metavar="FILE.npz", help="sample frames to keep in the build")
     network = parser.add_argument_group("conversion")
     network.add_argument(
-        "-T", "--steps", type=_whole(1), default=8, metavar="T", help="time steps (8)"
+        "-T", "--steps", type=_whole(1), default=8, metavar="T", help="time steps with input (8)"
     )
     network.add_argument("--bits", type=_whole(2, 8), default=8, help="bits of a weight (8)")
     network.add_argument(
@@ -518,16 +565,79 @@ def _compile_options(parser: argparse.ArgumentParser) -> None:
     )
     network.add_argument("--calib", metavar="FILE.npz", help="images that set ReLU thresholds")
     network.add_argument(
-        "--percentile", type=_real(0, 100), default=99.9, help="of ReLU activations (99.9)"
+        "--percentile", type=_real(0, 100), help="of ReLU activations (99.9; tsc 100)"
+    )
+    network.add_argument(
+        "--alpha", type=_real(0, 1), help="share of it that a threshold is (1; tsc 0.8)"
     )
     network.add_argument(
         "--channelwise", action="store_true", help="ReLU thresholds for each channel"
     )
+    _neuron_options(parser)
     hardware = parser.add_argument_group("hardware")
     hardware.add_argument("--board", default="ulx3s-85f", help="see spikewright boards (ulx3s-85f)")
     hardware.add_argument("--cores", type=_whole(1, 16), help="cores (the board's)")
     hardware.add_argument("--lanes", type=_whole(1, 64), help="lanes of a core (the board's)")
     _output(hardware, "out")  # type: ignore[arg-type]
+
+
+def _neuron_options(parser: argparse.ArgumentParser) -> None:
+    """Every choice of :class:`spikewright.conversion.Conversion`; None is the paper's."""
+
+    def choice(group: Any, name: str, what: str) -> None:
+        words = _CHOICES[name]
+        group.add_argument(f"--{name}", choices=words, metavar="|".join(words), help=what)
+
+    neuron = parser.add_argument_group(
+        "neuron and input code",
+        "The papers' models and codes; what is not given is as its paper has it. For example "
+        "--neuron hpc --smax 4 --code isi -T 16, or --neuron qffs -T 3 --exact.",
+    )
+    choice(
+        neuron,
+        "neuron",
+        "plain IF (if), buffered IF (HPC), bounded signed IF (QFFS), Ca-LIF, temporal switch "
+        "coding (TSC) (if)",
+    )
+    choice(
+        neuron,
+        "code",
+        "how a frame becomes spikes: as a current (direct), at equal distances (ISI), as a pair "
+        "(TSC), at random (Bernoulli; Poisson in discrete time), or spikes from the host (direct)",
+    )
+    neuron.add_argument(
+        "--code-seed", type=_whole(1, 2**32 - 1), default=1, help="of the random code (1)"
+    )
+    neuron.add_argument(
+        "--exact",
+        action="store_true",
+        help="refuse what cannot give the quantised activation for every input",
+    )
+    neuron.add_argument(
+        "--smax", type=_whole(1), help="most spikes a step: 1, 2, 4, 8 (hpc 2, ca-lif 1)"
+    )
+    choice(neuron, "negative", "hpc: when spikes are taken back (below-zero)")
+    neuron.add_argument(
+        "--zmax", type=_zmax, metavar="N|none", help="greatest count: qffs, ca-lif (T)"
+    )
+    neuron.add_argument(
+        "--output-zmax", type=_whole(1), metavar="N", help="qffs with counts read out (2 ZMAX + 1)"
+    )
+    neuron.add_argument(
+        "--settle", type=_whole(0), metavar="E", help="qffs: steps after the input (ZMAX)"
+    )
+    choice(neuron, "rounding", "ca-lif: its rounding phase (drain)")
+    neuron.add_argument(
+        "--pool-neurons", action="store_true", help="ca-lif: average pools become neurons"
+    )
+    choice(neuron, "window", "tsc: when a layer works (per-layer)")
+    neuron.add_argument("--latch", action="store_true", help="tsc overlapped: at most one pair")
+    choice(neuron, "tie", "what a potential at the threshold does (fires; tsc overlapped holds)")
+    choice(neuron, "reset", "if: what a spike leaves behind (subtract)")
+    neuron.add_argument(
+        "--initial", type=float, metavar="V0", help="V(0) in thresholds, below 1 (the paper's)"
+    )
+    choice(neuron, "readout", "what the last layer gives (potentials)")
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:

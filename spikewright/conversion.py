@@ -29,7 +29,7 @@ from .network import (
 )
 from .neuron import Negative, NeuronModel, Reset, Rounding, Tie, Window
 
-__all__ = ["NEURONS", "Conversion", "Output", "drive", "event_value", "exact_settle"]
+__all__ = ["NEURONS", "Conversion", "Readout", "drive", "event_value", "exact_settle"]
 
 NEURONS = (
     NeuronModel.IF,
@@ -45,7 +45,7 @@ _ALPHA = 0.8
 """What TSC 5.2 takes of the greatest value for a threshold."""
 
 
-class Output(enum.Enum):
+class Readout(enum.Enum):
     """What the last layer is read out as."""
 
     POTENTIALS = "potentials"
@@ -67,12 +67,13 @@ class Conversion:
     - `zmax`: greatest count of a hidden neuron, where its activation saturates (QFFS and Ca-LIF T;
       ``"none"``: Ca-LIF as printed, without a bound); `output_zmax` that of a QFFS layer whose
       counts are the output (2 zmax + 1, one bit more)
-    - `settle`: QFFS's steps after the input (its paper's kind: zmax, and with counts as output what
-      output_zmax exceeds T by; where `exact`, what exactness needs)
+    - `settle`: QFFS's steps after the input (zmax, and what `output_zmax` exceeds T by; where
+      `exact`, as many as exactness needs)
     - `rounding`: Ca-LIF's rounding phase (drain)
     - `window`, `latch`: when a TSC layer works (per-layer)
     - `pool_neurons`: Ca-LIF: average pools of spikes become neurons without gate (Eq. 6)
     - `alpha`: a plain ReLU's threshold, as a share of the percentile (1; TSC 0.8)
+    - `readout`: what the last layer gives; counts need an activation at the end
     - `seed`: of the Bernoulli code
     - `exact`: refuse what cannot give the quantised activation for every input
     """
@@ -91,7 +92,7 @@ class Conversion:
     window: Window | None = None
     latch: bool = False
     pool_neurons: bool = False
-    output: Output = Output.POTENTIALS
+    readout: Readout = Readout.POTENTIALS
     alpha: float | None = None
     seed: int = 1
     exact: bool = False
@@ -117,16 +118,16 @@ class Conversion:
             raise SpikewrightError(f"alpha {self.alpha:g}: must be above 0, and 1 at most")
         if self.settle is not None and self.settle < 0:
             raise SpikewrightError(f"settle: {self.settle} steps; 0 or more are possible")
-        if self.output_zmax is not None and self.output is not Output.COUNTS:
+        if self.output_zmax is not None and self.readout is not Readout.COUNTS:
             raise SpikewrightError("output zmax: there is none without counts as output")
         if not 1 <= self.seed < 2**32:
             raise SpikewrightError(f"seed {self.seed}: is outside 1..2**32 - 1")
         self.hidden(2), self.last(2)  # their own checks
         if self.exact:
             self._check_exact()
-        if self.output is Output.COUNTS and self.hidden(2).switches:
+        if self.readout is Readout.COUNTS and self.hidden(2).switches:
             raise SpikewrightError(
-                "output: overlapped TSC neurons have no counts; read potentials, or use a window "
+                "readout: overlapped TSC neurons have no counts; read potentials, or use a window "
                 "per layer"
             )
 
@@ -175,7 +176,7 @@ class Conversion:
 
     def last(self, steps: int) -> NeuronSpec:
         """The neuron of the last layer."""
-        if self.output is Output.POTENTIALS:
+        if self.readout is Readout.POTENTIALS:
             return NeuronSpec.integrator()
         return self._spec(self._last_zmax(steps))
 
@@ -208,7 +209,7 @@ class Conversion:
         if self.exact:
             return exact_settle(network, steps)
         zmax, last = self._zmax(steps) or 0, self._last_zmax(steps) or 0
-        return zmax + (max(0, last - steps) if self.output is Output.COUNTS else 0)
+        return zmax + (max(0, last - steps) if self.readout is Readout.COUNTS else 0)
 
     @property
     def share(self) -> float:
@@ -319,7 +320,7 @@ _WORDS: dict[str, type[enum.Enum]] = {
     "negative": Negative,
     "rounding": Rounding,
     "window": Window,
-    "output": Output,
+    "readout": Readout,
 }
 
 _OWNERS: dict[str, tuple[NeuronModel, ...]] = {

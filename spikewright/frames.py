@@ -18,7 +18,10 @@ __all__ = ["Data", "Frames", "as_frames", "random_frames"]
 
 @dataclass(frozen=True)
 class Frames:
-    """Pixels `x`, uint8 ``(N, C, H, W)``, labels `y`, int64 ``(N,)`` or None, and their origin."""
+    """Pixels `x`, uint8 ``(N, C, H, W)``, labels `y`, int64 ``(N,)`` or None, and their origin.
+
+    Frames of raw events are ``(N, T * C, H, W)``: those of all steps, stacked.
+    """
 
     x: npt.NDArray[np.uint8]
     y: npt.NDArray[np.int64] | None
@@ -37,15 +40,21 @@ Data = str | os.PathLike[str] | npt.NDArray[np.uint8] | Frames
 
 
 def as_frames(
-    data: Data, spec: InputSpec, *, directory: str | os.PathLike[str] | None = None
+    data: Data,
+    spec: InputSpec,
+    *,
+    steps: int = 1,
+    directory: str | os.PathLike[str] | None = None,
 ) -> Frames:
     """`data` as frames that fit `spec`; a data set by name gives its test split from `directory`.
 
-    Raises SpikewrightError, naming the file, for frames of another shape, type or range.
+    A frame of raw events holds those of `steps` input steps. Raises SpikewrightError, naming the
+    file, for frames of another shape, type or range.
     """
     frames = _read(data, directory)
-    shape = ", ".join(str(n) for n in spec.shape)
-    if frames.x.dtype != np.uint8 or frames.x.ndim != 4 or frames.x.shape[1:] != spec.shape:
+    expected = spec.frame_shape(steps)
+    shape = ", ".join(str(n) for n in expected)
+    if frames.x.dtype != np.uint8 or frames.x.ndim != 4 or frames.x.shape[1:] != expected:
         raise SpikewrightError(
             f"{frames.source}: images are {frames.x.dtype} of shape {frames.x.shape}; the network "
             f"takes uint8 (N, {shape})"
@@ -86,8 +95,9 @@ def _read(data: Data, directory: str | os.PathLike[str] | None) -> Frames:
     return Frames(arrays["x"], None if labels is None else labels.astype(np.int64), Path(data).name)
 
 
-def random_frames(spec: InputSpec, images: int, seed: int = 0) -> Frames:
-    """Uniformly random pixels."""
+def random_frames(spec: InputSpec, images: int, seed: int = 0, *, steps: int = 1) -> Frames:
+    """Uniformly random pixels, or raw events of `steps` input steps."""
     generator = np.random.default_rng(seed)
-    x = generator.integers(spec.maximum + 1, size=(images, *spec.shape), dtype=np.uint8)
+    shape = (images, *spec.frame_shape(steps))
+    x = generator.integers(spec.maximum + 1, size=shape, dtype=np.uint8)
     return Frames(x, None, f"seeded random frames (seed {seed})")

@@ -145,10 +145,15 @@ def _header(build: Facts) -> str:
         f"{_by(build['input'])} frames, T = {build['steps']} time steps, "
         f"{build['weight_bits']}-bit weights, for {build['board']}"
     )
+    model = build["model"]
+    words = (
+        f"Neurons: {model['neurons']}. Input: {model['code']}. Time: {model['time']}. "
+        f"Output: {model['output']}."
+    )
     warnings = "".join(
         f'<p class="warning">{escape(warning)}</p>' for warning in about.get("warnings", [])
     )
-    return f"<h1>{escape(build['name'])}</h1>{_soft(text)}{warnings}"
+    return f"<h1>{escape(build['name'])}</h1>{_soft(text)}{_soft(words)}{warnings}"
 
 
 def _cards(facts: Facts) -> str:
@@ -305,7 +310,7 @@ def _reads(synapse: Facts) -> str:
     if max(synapse["padding"]) > 0:
         text += f", padding {_by(synapse['padding'])}"
     if max(synapse["pool"]) > 1:
-        text += f", average pool {_by(synapse['pool'])}"
+        text += f", {synapse['pool_kind']} pool {_by(synapse['pool'])}"
     return text
 
 
@@ -320,7 +325,6 @@ def _activity(facts: Facts) -> str:
     }
     steps = facts["build"]["steps"]
     label = "" if shown["label"] is None else f"label {shown['label']}, "
-    peak = 2 ** facts["hardware"]["pixel_bits"] - 1
     figures = [
         _figure(
             f"{layer['name']}: {len(layer['rows'])} of {layer['active']:,} neurons that fire "
@@ -337,7 +341,7 @@ def _activity(facts: Facts) -> str:
     ]
     frame = _figure(
         f"First sample frame: {label}class {shown['class']}",
-        svg.image(shown["pixels"], peak, "the first sample frame"),
+        svg.image(shown["pixels"], shown["peak"], "the first sample frame"),
         "small",
     )
     return _section(

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from .errors import SpikewrightError
 from .files import read_npz
 from .image import Build
-from .network import INPUT, SCHEMA, Layer, Network, check_schema
+from .network import INPUT, SCHEMA, InputCode, Layer, Network, check_schema
 from .sim.golden import Golden, GoldenResult
 from .sw.quantise import quantisation_error
+from .words import describe
 
 __all__ = ["EVAL", "EXPECTED", "SYNTH", "VERIFY", "clocks", "expected", "summarise"]
 
@@ -57,6 +58,8 @@ def summarise(build: Build, name: str) -> dict[str, Any]:
             "board": build.about.get("board"),
             "input": list(network.input.shape),
             "steps": network.steps,
+            "input_steps": network.input_steps,
+            "model": describe(network),
             "weight_bits": network.weight_bits,
             "about": build.about,
         },
@@ -102,6 +105,7 @@ def _layers(build: Build, run: GoldenResult | None) -> list[dict[str, Any]]:
             {
                 "name": layer.name,
                 "kind": layer.kind,
+                "neuron": layer.neuron.to_json(),
                 "shape": list(layer.shape),
                 "synapses": [_synapse(network, layer, i) for i in range(len(layer.synapses))],
                 "neurons": int(np.prod(layer.shape)),
@@ -148,6 +152,7 @@ def _synapse(network: Network, layer: Layer, index: int) -> dict[str, Any]:
         "stride": list(synapse.stride),
         "padding": list(synapse.padding),
         "pool": list(synapse.pool.size),
+        "pool_kind": synapse.pool.kind.value,
     }
 
 
@@ -176,7 +181,7 @@ def _raster(network: Network, sample: Mapping[str, Any]) -> dict[str, Any]:
     for layer, trace in zip(network.layers, run.trace or (), strict=True):
         if not layer.neuron.fires:
             continue
-        spikes = trace.spikes[0].reshape(network.steps, -1)
+        spikes = _sent(layer, trace.spikes[0].reshape(network.steps, -1))
         active = np.flatnonzero(spikes.any(0))
         chosen = active[np.linspace(0, len(active) - 1, min(RASTER_ROWS, len(active)), dtype=int)]
         layers.append(
@@ -190,13 +195,27 @@ def _raster(network: Network, sample: Mapping[str, Any]) -> dict[str, Any]:
                 ],
             }
         )
+    pixels, peak = frame[0], network.input.maximum
+    if network.input.code is InputCode.EVENTS:
+        peak = network.input_steps
+        pixels = pixels.reshape(peak, *network.input.shape).sum(0)
     return {
-        "pixels": frame[0].tolist(),
+        "pixels": pixels.tolist(),
+        "peak": peak,
         "label": int(sample["y"][0]) if "y" in sample else None,
         "class": int(run.classes[0]),
         "potentials": run.potentials[0].tolist(),
         "layers": layers,
     }
+
+
+def _sent(layer: Layer, spikes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Spikes ``(T, neurons)`` as they are sent: a TSC number n as a pair, in the layer's window."""
+    if not layer.neuron.codes:
+        return spikes
+    number = spikes[-1]
+    steps = np.arange(len(spikes))[:, None]
+    return (number > 0) & ((steps == 0) | (steps == number))
 
 
 # ------------------------------------------------------------------------------------------- clocks

@@ -1,16 +1,28 @@
-"""Small charts as inline SVG, in the colours of the page's CSS variables."""
+"""Small charts as inline SVG, in the colours of the page's CSS variables; or as files."""
 
 from __future__ import annotations
 
 import base64
+import re
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from html import escape
 
-__all__ = ["bars", "image", "legend", "lines", "raster", "stacked"]
+__all__ = ["bars", "curves", "image", "legend", "lines", "raster", "stacked", "standalone"]
 
 SERIES = ("var(--s1)", "var(--s2)", "var(--s3)", "var(--s4)", "var(--s5)")
+COLOURS = {
+    "--s1": "#2a6fdb",
+    "--s2": "#e08a1e",
+    "--s3": "#2c9c6a",
+    "--s4": "#a9b2c0",
+    "--s5": "#c2484a",
+    "--ink": "#1b2230",
+    "--soft": "#5b6576",
+    "--rule": "#dfe3ea",
+}
+"""Of a file, which has no page around it."""
 
 
 def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
@@ -86,6 +98,7 @@ def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], la
     def y(value: float) -> float:
         return 10 + (height - bottom - 10) * (high - value) / (high - low)
 
+    dot = 3.5 if steps <= 32 else 1.5
     parts = ['<g class="grid">']
     ticks = [low + (high - low) * i / 4 for i in range(5)]
     parts += [_line(left, y(v), width - 12, y(v)) for v in ticks] + ["</g>"]
@@ -105,15 +118,83 @@ def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], la
             f'<polyline points="{path}" fill="none" stroke="{SERIES[i % 5]}" stroke-width="2"/>'
         )
         parts += [
-            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{SERIES[i % 5]}">'
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{dot:g}" fill="{SERIES[i % 5]}">'
             f"<title>{escape(name)}, t = {t}: {v:.2%}</title></circle>"
             for t, ((a, b), v) in enumerate(zip(points, values, strict=True), 1)
         ]
     return _svg(width, height, label, parts)
 
 
+def curves(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    axes: tuple[str, str],
+    label: str,
+    *,
+    dashed: Sequence[str] = (),
+) -> str:
+    """Functions of a number, as points (x, y) in the order of x; those named in `dashed` as goals.
+
+    The legend is :func:`legend`'s: the names in the order of `series`.
+    """
+    width, height, left, bottom, top = 460, 260, 46, 40, 10
+    (low_x, high_x), (low_y, high_y) = (
+        (min(values), max(values))
+        for values in zip(*(point for points in series.values() for point in points), strict=True)
+    )
+
+    def x(value: float) -> float:
+        return left + (width - left - 12) * (value - low_x) / (high_x - low_x)
+
+    def y(value: float) -> float:
+        return top + (height - bottom - top) * (high_y - value) / (high_y - low_y)
+
+    across, up = _ticks(low_x, high_x), _ticks(low_y, high_y)
+    parts = ['<g class="grid">']
+    parts += [_line(left, y(v), width - 12, y(v)) for v in up]
+    parts += [_line(x(v), top, x(v), height - bottom) for v in across] + ["</g>"]
+    parts += [_text(left - 6, y(v) + 4, f"{v:g}", "end", "tick") for v in up]
+    parts += [_text(x(v), height - bottom + 14, f"{v:g}", "middle", "tick") for v in across]
+    parts.append(_text((left + width) / 2, height - 6, axes[0], "middle", "tick"))
+    parts.append(
+        f'<text transform="translate(10 {(height - bottom) / 2:g}) rotate(-90)" '
+        f'text-anchor="middle" class="tick">{escape(axes[1])}</text>'
+    )
+    for i, (name, points) in enumerate(series.items()):
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _corners(points))
+        style = (
+            'stroke-width="1.5" stroke-dasharray="6 4"' if name in dashed else 'stroke-width="2"'
+        )
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{SERIES[i % 5]}" {style}>'
+            f"<title>{escape(name)}</title></polyline>"
+        )
+    return _svg(width, height, label, parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """About five round numbers within `low` and `high`."""
+    rough = (high - low) / 5
+    power = 10.0 ** (len(f"{int(1e9 * rough)}") - 10)
+    step = power * next(m for m in (1, 2, 2.5, 5, 10) if power * m >= rough)
+    first = -(-low // step)
+    return [round(step * (first + i), 9) for i in range(int(high / step - first + 1e-9) + 1)]
+
+
+def _corners(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """`points` without those inside a level stretch."""
+    inner = [
+        here
+        for before, here, after in zip(points, points[1:], points[2:], strict=False)
+        if not before[1] == here[1] == after[1]
+    ]
+    return [points[0], *inner, points[-1]]
+
+
 def raster(rows: Sequence[tuple[int, Sequence[int]]], steps: int, label: str) -> str:
-    """Spikes over the steps 1..T: one row a neuron, its index to the left."""
+    """Spikes over the steps 1..T: one row a neuron, its index to the left.
+
+    A negative spike at step t is -t.
+    """
     left, width = 44, 180.0
     pitch, height = width / steps, 8
     below = height * len(rows)
@@ -124,7 +205,13 @@ def raster(rows: Sequence[tuple[int, Sequence[int]]], steps: int, label: str) ->
         if i % 4 == 0:
             parts.append(_text(left - 5, i * height + 7.5, str(neuron), "end", "tick"))
         parts += [
-            _box(left + pitch * (t - 1) + 1, i * height + 1, pitch - 2, height - 2, SERIES[0])
+            _box(
+                left + pitch * (abs(t) - 1) + 1,
+                i * height + 1,
+                pitch - 2,
+                height - 2,
+                SERIES[0 if t > 0 else 4],
+            )
             for t in fired
         ]
     parts += [
@@ -132,6 +219,31 @@ def raster(rows: Sequence[tuple[int, Sequence[int]]], steps: int, label: str) ->
         for t in range(1, steps + 1, max(1, steps // 8))
     ]
     return _svg(left + width + 2, below + 18, label, parts)
+
+
+def standalone(charts: Sequence[tuple[str, Sequence[str], str]]) -> str:
+    """A file of charts side by side: of each its title, the names of its legend, and itself."""
+    parts, x, bottom = [], 16.0, 0.0
+    for title, names, chart in charts:
+        found = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', chart)
+        if found is None:
+            raise ValueError("not a chart of this module")
+        width, height = map(float, found.groups())
+        parts.append(f'<text x="{x + 4:g}" y="26" class="title">{escape(title)}</text>')
+        at = x + 4
+        for i, name in enumerate(names):
+            parts += [_box(at, 40, 10, 10, SERIES[i % 5]), _text(at + 15, 49, name)]
+            at += 30 + 6.6 * len(name)
+        parts.append(f'<svg x="{x:g}" y="62" width="{width:g}" height="{height:g}" {chart[5:]}')
+        x, bottom = max(x + width, at) + 20, max(bottom, 62 + height)
+    text = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {x - 4:g} {bottom + 14:g}" '
+        'font-family="system-ui, sans-serif">\n<style>text { fill: var(--ink); font-size: 12.5px; '
+        "} text.title { font-weight: 600; font-size: 14px; } text.tick { fill: var(--soft); "
+        "font-size: 10.5px; } .grid line { stroke: var(--rule); stroke-width: 1; }</style>\n"
+        f'<rect width="100%" height="100%" rx="8" fill="#ffffff"/>\n{chr(10).join(parts)}\n</svg>\n'
+    )
+    return re.sub(r"var\((--\w+)\)", lambda name: COLOURS[name[1]], text)
 
 
 def image(pixels: Sequence[Sequence[Sequence[int]]], peak: int, label: str) -> str:

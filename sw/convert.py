@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..conversion import Conversion, Output, exact_settle
+from ..conversion import Conversion, Readout, exact_settle
 from ..errors import SpikewrightError
 from ..network import (
     INPUT,
@@ -128,7 +128,7 @@ def _coded(network: FloatNetwork, conversion: Conversion) -> FloatNetwork:
 
 def _check_last(layer: FloatLayer, conversion: Conversion) -> None:
     linear = layer.activation.kind is ActivationKind.NONE
-    if conversion.output is Output.COUNTS and linear:
+    if conversion.readout is Readout.COUNTS and linear:
         raise SpikewrightError(
             f"layer {layer.name}: is linear, so it has no counts of spikes; end the module with "
             "ReLU or QCFS, or read potentials"

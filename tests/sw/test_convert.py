@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from spikewright.conversion import Conversion, Output
+from spikewright.conversion import Conversion, Readout
 from spikewright.errors import SpikewrightError
 from spikewright.network import (
     INPUT,
@@ -79,7 +79,7 @@ def test_thresholds_follow_the_images_through_the_layers():
     last = dataclasses.replace(last, activation=Activation(ActivationKind.RELU))
     net = FloatNetwork(InputSpec((1, 8, 8)), (first, last))
     white = np.full((2, 1, 8, 8), 255, np.uint8)
-    counts = Conversion(output=Output.COUNTS)
+    counts = Conversion(readout=Readout.COUNTS)
     layer = convert(net, counts, calibration=white).layers[1]
     assert layer.threshold == pytest.approx([0.5 * 64 * 2])
 

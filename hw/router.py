@@ -12,7 +12,7 @@ __all__ = ["Merge", "Router"]
 
 
 class Merge(wiring.Component):
-    """Several streams into one, round robin: with a fair sink no source waits for ever.
+    """Several streams into one, round robin: a source waits for one event of each other at most.
 
     Latency one clock; throughput one transfer a clock. Each source's order is kept.
 
@@ -66,6 +66,10 @@ class Router(wiring.Component):
     source whose token has passed waits until the tokens of all `sources` have: no event of the next
     step overtakes a token. Three clocks from source to core; one event a clock.
 
+    If every core takes what it is offered within k clocks, what a source offers is at all cores
+    within (sources + DEPTH + 1) k - 2 clocks after the first offer, not counting the clocks for
+    which the source waits for the tokens of others. ``tests/formal`` proves all this by induction.
+
     Members
     -------
     sources, sinks : the sources and the cores that take part; must not change while events are
@@ -98,7 +102,7 @@ class Router(wiring.Component):
             m.d.comb += [
                 port.payload.eq(source.payload),
                 port.valid.eq(source.valid & ~passed[index]),
-                source.ready.eq(port.ready & ~passed[index]),
+                source.ready.eq(port.ready),  # the merge is ready only for what is valid
                 token[index].eq(port.valid & port.ready & source.p.token),
             ]
         room = Signal(self._sinks)

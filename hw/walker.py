@@ -106,12 +106,12 @@ class Walker(wiring.Component):
         )
         m.d.comb += [
             self.active.eq(groups != 0),
-            moves.eq(self.valid & self.advance & ~mark.silent),
+            moves.eq(self.valid & self.advance),
             x_end.eq(x_left == 0),
             y_end.eq(x_end & (y_left == 0)),
             g_end.eq(y_end & (g_left == 0)),
             mark.last.eq(mark.silent | (g_end & (mark.digit == 0))),
-            step_end.eq(self.valid & self.advance & mark.last),
+            step_end.eq(moves & mark.last),
         ]
         with m.If(begin | moves):
             m.d.sync += [

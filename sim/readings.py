@@ -476,15 +476,22 @@ def tables(names: Sequence[str] = (), seed: int = SEED) -> dict[str, Table]:
 
 
 def main() -> None:
-    """Print the tables, or draw the response curves."""
+    """Print the tables, or draw the curves of :mod:`.response`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=f"of {', '.join(TABLES)}; all if none is given")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables as JSON too")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw response curves there")
     options = parser.parse_args()
     unknown = sorted(set(options.names) - set(TABLES))
     if unknown:
         parser.error(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    if options.plots:
+        from .response import draw
+
+        for file in draw(options.plots):
+            print(file)
+        return
     made = tables(options.names, options.seed)
     for name, table in made.items():
         print(f"### {name}: {table.title}\n\n{table.markdown()}\n")

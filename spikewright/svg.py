@@ -6,10 +6,20 @@ import base64
 import re
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-__all__ = ["bars", "curves", "image", "legend", "lines", "raster", "stacked", "standalone"]
+__all__ = [
+    "bars",
+    "colours",
+    "curves",
+    "image",
+    "legend",
+    "lines",
+    "raster",
+    "stacked",
+    "standalone",
+]
 
 SERIES = ("var(--s1)", "var(--s2)", "var(--s3)", "var(--s4)", "var(--s5)")
 COLOURS = {
@@ -130,11 +140,11 @@ def curves(
     axes: tuple[str, str],
     label: str,
     *,
-    dashed: Sequence[str] = (),
+    ideal: str | None = None,
 ) -> str:
-    """Functions of a number, as points (x, y) in the order of x; those named in `dashed` as goals.
+    """Functions of a number, as points (x, y) in the order of x; that named `ideal` is dashed.
 
-    The legend is :func:`legend`'s: the names in the order of `series`.
+    :func:`colours` has their colours.
     """
     width, height, left, bottom, top = 460, 260, 46, 40, 10
     (low_x, high_x), (low_y, high_y) = (
@@ -159,16 +169,20 @@ def curves(
         f'<text transform="translate(10 {(height - bottom) / 2:g}) rotate(-90)" '
         f'text-anchor="middle" class="tick">{escape(axes[1])}</text>'
     )
-    for i, (name, points) in enumerate(series.items()):
+    for (name, points), colour in zip(series.items(), colours(series, ideal).values(), strict=True):
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _corners(points))
-        style = (
-            'stroke-width="1.5" stroke-dasharray="6 4"' if name in dashed else 'stroke-width="2"'
-        )
+        style = 'stroke-width="1.5" stroke-dasharray="6 4"' if name == ideal else 'stroke-width="2"'
         parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{SERIES[i % 5]}" {style}>'
+            f'<polyline points="{path}" fill="none" stroke="{colour}" {style}>'
             f"<title>{escape(name)}</title></polyline>"
         )
     return _svg(width, height, label, parts)
+
+
+def colours(names: Iterable[str], ideal: str | None = None) -> dict[str, str]:
+    """The colour of each of up to five series, and of the `ideal` among them."""
+    others = iter(SERIES)
+    return {name: "var(--soft)" if name == ideal else next(others) for name in names}
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -221,8 +235,8 @@ def raster(rows: Sequence[tuple[int, Sequence[int]]], steps: int, label: str) ->
     return _svg(left + width + 2, below + 18, label, parts)
 
 
-def standalone(charts: Sequence[tuple[str, Sequence[str], str]]) -> str:
-    """A file of charts side by side: of each its title, the names of its legend, and itself."""
+def standalone(charts: Sequence[tuple[str, Mapping[str, str], str]]) -> str:
+    """A file of charts side by side: of each its title, the colours of its series, and itself."""
     parts, x, bottom = [], 16.0, 0.0
     for title, names, chart in charts:
         found = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', chart)
@@ -231,13 +245,14 @@ def standalone(charts: Sequence[tuple[str, Sequence[str], str]]) -> str:
         width, height = map(float, found.groups())
         parts.append(f'<text x="{x + 4:g}" y="26" class="title">{escape(title)}</text>')
         at = x + 4
-        for i, name in enumerate(names):
-            parts += [_box(at, 40, 10, 10, SERIES[i % 5]), _text(at + 15, 49, name)]
+        for name, colour in names.items():
+            parts += [_box(at, 40, 10, 10, colour), _text(at + 15, 49, name)]
             at += 30 + 6.6 * len(name)
         parts.append(f'<svg x="{x:g}" y="62" width="{width:g}" height="{height:g}" {chart[5:]}')
         x, bottom = max(x + width, at) + 20, max(bottom, 62 + height)
+    size = f"{x - 4:g}", f"{bottom + 14:g}"
     text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {x - 4:g} {bottom + 14:g}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {" ".join(size)}" width="{size[0]}" '
         'font-family="system-ui, sans-serif">\n<style>text { fill: var(--ink); font-size: 12.5px; '
         "} text.title { font-weight: 600; font-size: 14px; } text.tick { fill: var(--soft); "
         "font-size: 10.5px; } .grid line { stroke: var(--rule); stroke-width: 1; }</style>\n"

@@ -46,7 +46,7 @@ class Walker(wiring.Component):
     Members
     -------
     start : begins a walk as the registers say; ignored with SOURCE_GROUPS = 0
-    bank : of the frame
+    bank : of the frame, whose walk begins at channel 0 and at the bank's first word
     address, axis_y, axis_x : where the word and the entries of its two axes lie
     mark : the word's :func:`mark_layout`
     active : the registers describe a source that sends

@@ -41,7 +41,8 @@ class Walker(wiring.Component):
 
     While `advance` is held it moves one word a clock; `valid` falls after the last word of the last
     step. The data address only ever increments, since spikes lie in the order of the walk; a walk
-    that repeats begins anew in every step, and is silent once `shape.input_steps` are over.
+    that repeats begins anew in every step. Once `shape.input_steps` are over, pairs and all input
+    codes are silent: their steps are one clock long.
 
     Members
     -------

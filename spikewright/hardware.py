@@ -227,9 +227,9 @@ def bits_for(maximum: int) -> int:
     return max(1, int(maximum).bit_length())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HardwareShape:
-    """Everything elaboration depends on. Depths are per core, in words.
+    """Everything elaboration depends on. Depths are per core, in words; defaults are plain IF's.
 
     `membrane_bits` holds every membrane, `compare_bits` every potential and what it is compared
     with, `current_bits` the second accumulator. `shift_max` is the largest total left shift of a
@@ -240,30 +240,30 @@ class HardwareShape:
     lanes: int
     steps: int
     input_steps: int
-    code: str
+    code: str = "direct"
     """The frame's :class:`~spikewright.network.InputCode`."""
-    seed: int
+    seed: int = 0
     pixel_bits: int
     weight_bits: int
     membrane_bits: int
     compare_bits: int
     current_bits: int
-    count_bits: int
+    count_bits: int = 0
     """Of the count of spikes sent; 0: no layer counts."""
-    digits: int
+    digits: int = 1
     """The most scans of a step."""
     shift_max: int
-    modes: int
+    modes: int = Mode.FIRES
     """Union of all layers' :class:`Mode` bits: what the lanes must be able to do."""
-    signed: bool
+    signed: bool = False
     """Whether spikes have a sign."""
-    ceils: bool
+    ceils: bool = False
     """Whether spikes of several digits are taken back below zero (a third row a scan)."""
-    pairs: bool
+    pairs: bool = False
     """Whether layers send numbers as pairs: TSC, one layer after the other."""
-    accumulates: bool
+    accumulates: bool = False
     """Whether layers integrate events into the second accumulator in every step."""
-    window: int
+    window: int = 1
     """The most membranes of a max-pool window."""
     taps: int
     """The most taps of one axis that one event lands on."""

@@ -34,8 +34,12 @@ MODELS = ("if", "hpc", "qffs", "ca-lif", "pool", "tsc", "tsc-overlapped", "max-p
 #  random networks
 
 
-def some_spec(r, model):
-    """Any spec of a model; of those that pool, one for the layers in front."""
+def some_spec(r, model, last):
+    """Any spec of a model; of those that pool, one for the layers in front.
+
+    Only counts that cannot fall below zero may be the output, or the source of max pooling.
+    """
+    gated = last or model == "max-pool" or r.random() < 0.6
     tie, smax = r.choice(list(Tie)), r.choice([1, 2, 4, 8])
     if model in ("pool", "max-pool"):
         model = r.choice(["if", "hpc", "qffs", "ca-lif"])
@@ -47,7 +51,7 @@ def some_spec(r, model):
         return NeuronSpec.bounded(r.choice([1, 2, 3, 7]), tie)
     if model == "ca-lif":
         zmax = r.choice([None, None, 1, 3])
-        return NeuronSpec.calcium(smax, r.choice(list(Rounding)), zmax=zmax, tie=tie)
+        return NeuronSpec.calcium(smax, r.choice(list(Rounding)), gated=gated, zmax=zmax, tie=tie)
     if model == "tsc":
         return NeuronSpec.tsc(tie=tie)
     return NeuronSpec.tsc(Window.OVERLAPPED, latch=r.random() < 0.5, tie=tie)
@@ -107,10 +111,11 @@ def some_network(r, model, code):
         fires = not last or (model != "tsc-overlapped" and r.random() < 0.5)
         weight_bits = r.choice([2, 3, 5])
         limit = 2 ** (weight_bits - 1) - 1
-        outputs, dense = r.randint(1, 4), r.random() < 0.4
+        pools = model in ("pool", "max-pool") and not last
+        outputs, dense = r.randint(1, 4), r.random() < (0.1 if pools else 0.4)
         source = index - 1
         shift = r.choice([0] * 8 + [12])  # 12 needs 64-bit floats, a large unit 64-bit integers
-        unit = r.choice([2**shift] * 8 + [2**45])
+        unit = r.choice([2**shift] * 8 + [2**48])
         first = geometry(r, numbers, shapes[source], source, outputs, limit, dense, shift)
         groups = [first]
         if r.random() < 0.2:
@@ -123,13 +128,13 @@ def some_network(r, model, code):
             groups.append(Synapse(skip, weight, shift=shift))
         # Thresholds of a few weights, so that potentials often meet them exactly.
         scale = r.choice([1, 2, limit, 3 * limit])
-        if code is InputCode.DIRECT and source == INPUT:
+        if code is InputCode.DIRECT and source == INPUT and unit < 2**48:
             scale *= r.choice([1, spec.maximum])
         threshold = numbers.integers(1, scale + 1, outputs) * r.choice([1, 1, 2]) * unit
         layers.append(
             Layer(
                 f"layer{index}",
-                some_spec(r, model) if fires else NeuronSpec.integrator(),
+                some_spec(r, model, last) if fires else NeuronSpec.integrator(),
                 shapes[index],
                 tuple(groups),
                 threshold=threshold,
@@ -140,7 +145,7 @@ def some_network(r, model, code):
                 * unit,
             )
         )
-        if model in ("pool", "max-pool") and not last:
+        if pools:
             layers.append(pooling(r, model, index + 1, layers[-1]))
             shapes[index + 1] = layers[-1].shape
     steps = r.choice([1, 2, 3, 5, 8, 12])

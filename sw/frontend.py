@@ -36,7 +36,7 @@ from ..network import (
 )
 from .activations import QCFS
 from .ann import ann_forward
-from .merge import Average, Linear, Operation, PerPosition, merge
+from .merge import Average, Linear, Maximum, Operation, PerPosition, merge
 
 __all__ = ["trace"]
 
@@ -50,16 +50,14 @@ CHECKED_FRAMES = 4
 """Random frames that the comparison with the module uses besides the example."""
 
 _SUPPORTED = (
-    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, average pooling, "
-    "Flatten and Dropout"
+    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, average and max "
+    "pooling, Flatten and Dropout"
 )
 _USE_RELU = "use ReLU or QCFS and retrain"
-_USE_AVERAGE = "use AvgPool2d and retrain"
 _FEED_FORWARD = "recurrent layers have no counterpart; use a feed-forward network"
 _ONE_CHAIN = "every layer must have one source; remove the branch"
 _ADVICE = {
     **dict.fromkeys(("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"), _FEED_FORWARD),
-    **dict.fromkeys(("MaxPool2d", "AdaptiveMaxPool2d", "max_pool2d"), _USE_AVERAGE),
     **dict.fromkeys(("GELU", "SiLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "PReLU"), _USE_RELU),
     **dict.fromkeys(("gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu", "prelu"), _USE_RELU),
     **dict.fromkeys(("cat", "concat", "stack", "chunk", "split"), _ONE_CHAIN),
@@ -190,6 +188,10 @@ class _Squash:
         return None
 
 
+_Step = Operation | Maximum | _Squash
+"""What the chain of operations is made of."""
+
+
 @dataclass(frozen=True)
 class _Value:
     """What flows through the graph: the example's value there, and the operations that made it.
@@ -200,7 +202,7 @@ class _Value:
 
     tensor: torch.Tensor
     shape: Shape
-    operations: tuple[Operation | _Squash, ...] = ()
+    operations: tuple[_Step, ...] = ()
     tail: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @property
@@ -240,7 +242,7 @@ class _Site:
             )
         return values
 
-    def then(self, value: _Value, operation: Operation | _Squash, shape: Shape) -> _Value:
+    def then(self, value: _Value, operation: _Step, shape: Shape) -> _Value:
         return _Value(self.out, shape, (*value.operations, operation))
 
 
@@ -585,6 +587,12 @@ def _avg_pool2d(
 
 
 def _adaptive_avg_pool2d(site: _Site, x: _Value, output_size: Any) -> _Value:
+    size = _equal_windows(site, x)
+    return site.then(x, Average(site.where, size, size), (x.shape[0], *site.out.shape[2:]))
+
+
+def _equal_windows(site: _Site, x: _Value) -> tuple[int, int]:
+    """The windows of an adaptive pool."""
     height, width = site.out.shape[2:]
     size = x.shape[1] // height, x.shape[2] // width
     if (size[0] * height, size[1] * width) != x.shape[1:]:
@@ -592,7 +600,55 @@ def _adaptive_avg_pool2d(site: _Site, x: _Value, output_size: Any) -> _Value:
             f"makes {height}x{width} of {x.shape[1]}x{x.shape[2]} with unequal windows",
             "use an output size that divides the input, such as 1",
         )
-    return site.then(x, Average(site.where, size, size), (x.shape[0], height, width))
+    return size
+
+
+def _max_pool2d(
+    site: _Site,
+    x: _Value,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> _Value:
+    size = _pair(kernel_size)
+    steps = size if stride is None or stride == [] else _pair(stride)
+    windows = f"{size[0]}x{size[1]} windows"
+    if return_indices:
+        raise site.refusal("returns indices", "leave return_indices out")
+    if _pair(dilation) != (1, 1):
+        raise site.refusal(f"dilates its {windows}", "use dilation=1 and retrain")
+    if _pair(padding) != (0, 0):
+        raise site.refusal(f"pads its {windows} by {_pair(padding)}", "use padding=0 and retrain")
+    if steps != size:
+        kind = "overlap" if steps[0] < size[0] or steps[1] < size[1] else "leave gaps"
+        raise site.refusal(
+            f"has {windows} every {steps[0]}x{steps[1]}, which {kind}",
+            "a spike can belong to one window only; use a stride equal to kernel_size and retrain",
+        )
+    height, width = x.shape[1] // size[0], x.shape[2] // size[1]
+    if tuple(site.out.shape[2:]) != (height, width):
+        raise site.refusal(
+            f"makes windows that reach over the edge of its {x.shape[1]}x{x.shape[2]} input",
+            "use ceil_mode=False and retrain",
+        )
+    return site.then(x, Maximum(site.where, size), (x.shape[0], height, width))
+
+
+def _max_pool_module(site: _Site, x: _Value, m: torch.nn.MaxPool2d) -> _Value:
+    settings = m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices
+    return _max_pool2d(site, x, *settings)
+
+
+def _adaptive_max_pool2d(
+    site: _Site, x: _Value, output_size: Any, return_indices: bool = False
+) -> _Value:
+    if return_indices:
+        raise site.refusal("returns indices", "leave return_indices out")
+    maximum = Maximum(site.where, _equal_windows(site, x))
+    return site.then(x, maximum, (x.shape[0], *site.out.shape[2:]))
 
 
 def _mean(site: _Site, x: _Value, dim: Any = None, keepdim: bool = False) -> _Value:
@@ -699,6 +755,10 @@ _MODULES: dict[type, Callable[[_Site, _Value, Any], _Value]] = {
         s, x, m.kernel_size, m.stride, m.padding, divisor_override=m.divisor_override
     ),
     torch.nn.AdaptiveAvgPool2d: lambda s, x, m: _adaptive_avg_pool2d(s, x, m.output_size),
+    torch.nn.MaxPool2d: _max_pool_module,
+    torch.nn.AdaptiveMaxPool2d: lambda s, x, m: _adaptive_max_pool2d(
+        s, x, m.output_size, m.return_indices
+    ),
     torch.nn.Softmax: lambda s, x, m: _softmax(s, x, m.dim),
     torch.nn.LogSoftmax: lambda s, x, m: _log_softmax(s, x, m.dim),
     **dict.fromkeys((torch.nn.Flatten, torch.nn.Unflatten), _reshape),
@@ -728,6 +788,8 @@ _FUNCTIONS: dict[str, Callable[..., _Value]] = {
     "neg": _neg,
     "avg_pool2d": _avg_pool2d,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "max_pool2d": _max_pool2d,
+    "adaptive_max_pool2d": _adaptive_max_pool2d,
     "mean": _mean,
     "relu": _relu,
     "relu6": _relu6,
@@ -747,6 +809,7 @@ _FUNCTIONS: dict[str, Callable[..., _Value]] = {
 
 _ON_FRAMES = (
     *("Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "BatchNorm2d"),
+    *("MaxPool2d", "AdaptiveMaxPool2d", "max_pool2d", "adaptive_max_pool2d"),
     *("conv2d", "avg_pool2d", "adaptive_avg_pool2d", "mean"),
 )
 """What takes ``(1, C, H, W)`` and nothing else."""
@@ -764,9 +827,15 @@ def _layers(output: _Value, spec: InputSpec) -> tuple[FloatLayer, ...]:
     """One layer for every activation, and the last one."""
     layers: list[FloatLayer] = []
     shape = spec.shape
-    for group, squash in _groups(output.operations):
-        pool, linear = merge(group, shape)
+    for chain, squash in _groups(output.operations):
+        maxima, group = _split(chain)
         source = len(layers) - 1 if layers else INPUT
+        if maxima and source == INPUT:
+            raise SpikewrightError(
+                f"{maxima[0].where}: pools the input frame; max pooling compares counts of spikes, "
+                "so put a layer with an activation before it"
+            )
+        pool, linear = merge(group, shape, maxima)
         if source == INPUT and linear.padding != (0, 0) and any(spec.mean):
             raise SpikewrightError(
                 f"{linear.where}: pads zeros around an input of mean {spec.mean} pixel steps, and "
@@ -775,42 +844,71 @@ def _layers(output: _Value, spec: InputSpec) -> tuple[FloatLayer, ...]:
         synapse = FloatSynapse(source, linear.weight, linear.stride, linear.padding, pool)
         shape = linear.output_shape(pool.output_shape(shape))
         activation = _activation(squash, shape[0])
-        name = _unique(_layer_name(group, squash), [layer.name for layer in layers])
+        name = _unique(_layer_name(chain, squash), [layer.name for layer in layers])
         layers.append(FloatLayer(name, shape, (synapse,), linear.bias, activation))
     return tuple(layers)
 
 
-def _groups(
-    operations: Sequence[Operation | _Squash],
-) -> list[tuple[list[Operation], _Squash | None]]:
-    """Operations up to each activation; the last group has none."""
-    groups: list[tuple[list[Operation], _Squash | None]] = []
-    current: list[Operation] = []
+_Chain = list[Operation | Maximum]
+
+
+def _groups(operations: Sequence[_Step]) -> list[tuple[_Chain, _Squash | None]]:
+    """Operations up to each activation; those behind the last have none."""
+    groups: list[tuple[_Chain, _Squash | None]] = []
+    current: _Chain = []
     for operation in operations:
         if not isinstance(operation, _Squash):
             current.append(operation)
             continue
-        before = groups[-1][1] if groups and not current else None
+        # An activation keeps the order of numbers, so it may as well stand before max pools.
+        maxima, rest = _trailing(current)
+        before = groups[-1][1] if groups and not rest else None
         if before is None:
-            groups.append((current, operation))
+            groups.append((rest, operation))
         elif (both := operation.after(before)) is not None:
             groups[-1] = (groups[-1][0], both)
         else:
             raise SpikewrightError(
                 f"{operation.where}: directly follows {before.where}; keep one of the two"
             )
-        current = []
-    if not current:
-        last = operations[-1] if operations else None
+        current = maxima
+    if current:
+        groups.append((current, None))
+    if not any(
+        isinstance(operation, (Linear, Average)) for group, _ in groups for operation in group
+    ):
         raise SpikewrightError(
-            f"{last.where}: is the last operation; remove it, so that the outputs are linear"
-            if last is not None
-            else "module: has no linear layer; give a network with at least one Conv2d or Linear"
+            "module: has no linear layer; give a network with at least one Conv2d or Linear"
         )
-    return [*groups, (current, None)]
+    return groups
 
 
-def _layer_name(group: Sequence[Operation], squash: _Squash | None) -> str:
+def _trailing(chain: _Chain) -> tuple[_Chain, _Chain]:
+    """The max pools at the end, and what stands before them."""
+    end = len(chain)
+    while end and isinstance(chain[end - 1], Maximum):
+        end -= 1
+    return chain[end:], chain[:end]
+
+
+def _split(chain: _Chain) -> tuple[list[Maximum], list[Operation]]:
+    """The max pools at the beginning, and the linear operations behind them."""
+    maxima: list[Maximum] = []
+    linear: list[Operation] = []
+    for operation in chain:
+        if not isinstance(operation, Maximum):
+            linear.append(operation)
+        elif linear:
+            raise SpikewrightError(
+                f"{operation.where}: pools what {linear[-1].where} gives; max pooling compares "
+                "counts of spikes, so put it directly before or behind an activation"
+            )
+        else:
+            maxima.append(operation)
+    return maxima, linear
+
+
+def _layer_name(group: Sequence[Operation | Maximum], squash: _Squash | None) -> str:
     """The path of the first layer with weights of its own, else of what there is."""
     weighted = [op for op in group if isinstance(op, Linear) and not op.depthwise]
     first = [*weighted, *group, squash][0]

@@ -11,6 +11,7 @@ provided that b pads nothing, or that what b reads there is zero for the merged 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SpikewrightError
-from ..network import Pool
+from ..network import Pool, PoolKind
 
-__all__ = ["Average", "Linear", "Operation", "PerPosition", "merge"]
+__all__ = ["Average", "Linear", "Maximum", "Operation", "PerPosition", "merge"]
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[int, int]
@@ -91,6 +92,14 @@ class Average:
 
 
 @dataclass(frozen=True)
+class Maximum:
+    """The greatest of disjoint windows of `size`; rows left over are dropped."""
+
+    where: str
+    size: Pair
+
+
+@dataclass(frozen=True)
 class PerPosition:
     """``scale * x + shift`` with a number for every position ``(channel, y, x)``."""
 
@@ -102,12 +111,20 @@ class PerPosition:
 Operation = Linear | Average | PerPosition
 
 
-def merge(operations: Sequence[Operation], shape: Shape) -> tuple[Pool, Linear]:
+def merge(
+    operations: Sequence[Operation], shape: Shape, maxima: Sequence[Maximum] = ()
+) -> tuple[Pool, Linear]:
     """One disjoint pool and one dense convolution that equal `operations` on a source of `shape`.
 
-    Raises SpikewrightError, naming the operation, where no such pair is exact.
+    With `maxima` in front of the operations the pool is theirs. Raises SpikewrightError, naming the
+    operation, where no such pair is exact.
     """
-    pool, rest = _leading_pool(_pools_first(list(operations)))
+    if maxima:
+        sizes = [maximum.size for maximum in maxima]
+        pool = Pool((math.prod(y for y, _ in sizes), math.prod(x for _, x in sizes)), PoolKind.MAX)
+        rest = list(operations)
+    else:
+        pool, rest = _leading_pool(_pools_first(list(operations)))
     shape = pool.output_shape(shape)
     merged: Linear | PerPosition | None = None
     for operation in rest:

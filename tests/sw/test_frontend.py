@@ -13,7 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 from spikewright import SpikewrightError
-from spikewright.network import INPUT, ActivationKind, FloatNetwork, InputSpec, Pool
+from spikewright.network import (
+    INPUT,
+    ActivationKind,
+    FloatNetwork,
+    InputSpec,
+    Pool,
+    PoolKind,
+)
 from spikewright.sw.activations import QCFS
 from spikewright.sw.ann import ann_forward
 from spikewright.sw.frontend import trace
@@ -420,16 +427,104 @@ def test_softmax_at_the_end_is_dropped(last: Module, caplog: pytest.LogCaptureFi
     torch.testing.assert_close(ann_forward(network, x[:, :, None, None]), body.double()(x).detach())
 
 
+def pools(network: FloatNetwork) -> list[Pool]:
+    return [layer.synapses[0].pool for layer in network.layers]
+
+
+def test_max_pools() -> None:
+    """Behind an activation or before it, one behind the other, and where rows are left over."""
+    none, two = Pool(), Pool((2, 2), PoolKind.MAX)
+    last = nn.Conv2d(3, 2, 2)
+    for order in ([nn.ReLU(), nn.MaxPool2d(2)], [nn.MaxPool2d(2), nn.ReLU()]):
+        network = traced(conv(*order, last), 1, 9, 9)
+        assert pools(network) == [none, two]
+        assert [layer.shape for layer in network.layers] == [(3, 7, 7), (2, 2, 2)]
+    both = [nn.ReLU6(), nn.MaxPool2d((1, 2)), nn.ReLU(), nn.Dropout(), nn.MaxPool2d((3, 1))]
+    network = traced(conv(*both, nn.Conv2d(3, 2, 1)), 1, 9, 9)
+    assert pools(network) == [none, Pool((3, 2), PoolKind.MAX)]
+    assert network.layers[0].activation.kind is ActivationKind.CLIP
+    # The greatest means are no means of the greatest: this average becomes weights.
+    network = traced(conv(nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2), last), 1, 14, 14)
+    assert pools(network) == [none, two]
+    assert network.layers[1].synapses[0].stride == (2, 2)
+    network = traced(
+        conv(nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(3, 2)), 1, 8, 8
+    )
+    assert pools(network) == [none, Pool((6, 6), PoolKind.MAX)]
+    function = Forward(lambda m, x: functional.max_pool2d(x.relu(), 3))
+    network = traced(conv(function), 1, 8, 8)
+    assert pools(network) == [none, Pool((3, 3), PoolKind.MAX)]
+    assert network.layers[-1].activation.kind is ActivationKind.NONE
+
+
+def test_max_pool_of_the_frame_is_refused() -> None:
+    message = refusal(nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 1, 1)), 1, 6, 6)
+    assert message == (
+        "0 (MaxPool2d): pools the input frame; max pooling compares counts of spikes, so put a "
+        "layer with an activation before it"
+    )
+
+
+@pytest.mark.parametrize("tail", [[], [nn.Flatten()], [nn.Flatten(), nn.Softmax(1)]])
+def test_an_activation_at_the_end_stays(tail: list[Module]) -> None:
+    module = conv(nn.ReLU(), nn.Conv2d(3, 4, 6), QCFS(4, 0.5), *tail)
+    network = trace(module, torch.rand(1, 1, 8, 8))
+    assert len(network.layers) == 2
+    assert network.layers[-1].activation.kind is ActivationKind.QCFS
+    assert network.layers[-1].activation.levels == 4
+
+
 # ---------------------------------------------------------------------------------------- refusals
 
 SUPPORTED = (
-    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, average pooling, "
-    "Flatten and Dropout"
+    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, average and max "
+    "pooling, Flatten and Dropout"
 )
 PART_REFUSALS: list[tuple[Module, str]] = [
     (nn.GELU(), "1 (GELU): is not supported; use ReLU or QCFS and retrain"),
     (nn.Sigmoid(), "1 (Sigmoid): is not supported; use ReLU or QCFS and retrain"),
-    (nn.MaxPool2d(2), "1 (MaxPool2d): is not supported; use AvgPool2d and retrain"),
+    (
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2)),
+        "1.1 (MaxPool2d): has 3x3 windows every 2x2, which overlap; a spike can belong to one "
+        "window only; use a stride equal to kernel_size and retrain",
+    ),
+    (
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, (2, 3))),
+        "1.1 (MaxPool2d): has 2x2 windows every 2x3, which leave gaps; a spike can belong to one "
+        "window only; use a stride equal to kernel_size and retrain",
+    ),
+    (
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, padding=1)),
+        "1.1 (MaxPool2d): pads its 2x2 windows by (1, 1); use padding=0 and retrain",
+    ),
+    (
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, dilation=2)),
+        "1.1 (MaxPool2d): dilates its 2x2 windows; use dilation=1 and retrain",
+    ),
+    (
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(4, ceil_mode=True)),
+        "1.1 (MaxPool2d): makes windows that reach over the edge of its 6x6 input; use "
+        "ceil_mode=False and retrain",
+    ),
+    (
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, return_indices=True)),
+        "1.1 (MaxPool2d): returns indices; leave return_indices out",
+    ),
+    (
+        nn.Sequential(nn.ReLU(), nn.AdaptiveMaxPool2d(4)),
+        "1.1 (AdaptiveMaxPool2d): makes 4x4 of 6x6 with unequal windows; use an output size that "
+        "divides the input, such as 1",
+    ),
+    (
+        nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.Conv2d(3, 1, 1)),
+        "1.2 (MaxPool2d): pools what 1.1 (BatchNorm2d) gives; max pooling compares counts of "
+        "spikes, so put it directly before or behind an activation",
+    ),
+    (
+        nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 1, 1)),
+        "1.0 (MaxPool2d): pools what 0 (Conv2d) gives; max pooling compares counts of "
+        "spikes, so put it directly before or behind an activation",
+    ),
     (nn.ConvTranspose2d(3, 3, 3), f"1 (ConvTranspose2d): is not supported; {SUPPORTED}"),
     (
         nn.LSTM(6, 2),
@@ -491,14 +586,6 @@ PART_REFUSALS: list[tuple[Module, str]] = [
         "1 (Softmax): does not run over all outputs; use it on (1, N) with dim=1",
     ),
     (
-        nn.ReLU(),
-        "1 (ReLU): is the last operation; remove it, so that the outputs are linear",
-    ),
-    (
-        nn.Sequential(nn.ReLU(), nn.Flatten()),
-        "1.0 (ReLU): is the last operation; remove it, so that the outputs are linear",
-    ),
-    (
         nn.Sequential(QCFS(4), QCFS(8), nn.Conv2d(3, 1, 1)),
         "1.1 (QCFS): directly follows 1.0 (QCFS); keep one of the two",
     ),
@@ -558,8 +645,9 @@ FUNCTION_REFUSALS: list[tuple[Callable[..., Any], str]] = [
         "sigmoid (sigmoid): is not supported; use ReLU or QCFS and retrain",
     ),
     (
-        lambda m, x: m.fc(functional.max_pool2d(m.conv(x), 1).flatten(1)),
-        "max_pool2d (max_pool2d): is not supported; use AvgPool2d and retrain",
+        lambda m, x: functional.max_pool2d(m.conv(x), 2) + 1,
+        "max_pool2d (max_pool2d): pools what conv (Conv2d) gives; max pooling compares counts of "
+        "spikes, so put it directly before or behind an activation",
     ),
     (
         lambda m, x: m.conv(x.transpose(2, 3)),
@@ -624,6 +712,10 @@ FUNCTION_REFUSALS: list[tuple[Callable[..., Any], str]] = [
     ),
     (
         lambda m, x: x.flatten(1),
+        "module: has no linear layer; give a network with at least one Conv2d or Linear",
+    ),
+    (
+        lambda m, x: x.relu(),
         "module: has no linear layer; give a network with at least one Conv2d or Linear",
     ),
 ]

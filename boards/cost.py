@@ -220,14 +220,14 @@ def synthesise_core(shape: HardwareShape) -> tuple[dict[str, int], str]:
 
 def markdown(costs: list[Cost]) -> str:
     """A table of a core's cost over its lanes."""
-    columns = ("neurons", "LUT a lane", "FF a lane", "block RAMs", "membrane, count bits")
+    columns = ("neurons", "LUT a lane", "FF a lane", "EBR a lane", "membrane, count bits")
     lines = [" | ".join(("", *columns, "scan", "final scan", "")).strip()]
     lines.append("|" + " --- |" * (len(columns) + 2))
     for cost in costs:
+        lut, ff, ebr = (n / cost.lanes for n in (cost.lut, cost.ff, cost.ebr))
         lines.append(
-            f"| {cost.model} | {cost.lut / cost.lanes:.0f} | {cost.ff / cost.lanes:.0f} "
-            f"| {cost.ebr} | {cost.membrane_bits}, {cost.count_bits} | {cost.scan} "
-            f"| {cost.final or '-'} |"
+            f"| {cost.model} | {lut:.0f} | {ff:.0f} | {ebr:.1f} "
+            f"| {cost.membrane_bits}, {cost.count_bits} | {cost.scan} | {cost.final or '-'} |"
         )
     return "\n".join(lines)
 

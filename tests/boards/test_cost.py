@@ -86,7 +86,7 @@ def test_script(yosys, monkeypatch, capsys, tmp_path):
     cost.main()
     (entry,) = json.loads(file.read_text())
     assert entry["model"] == "if"
-    assert f"| if | {entry['lut']} | {entry['ff']} | {entry['ebr']} |" in capsys.readouterr().out
+    assert f"| if | {entry['lut']} | {entry['ff']} | {entry['ebr']}.0 |" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["cost", "leaky"])
     with pytest.raises(SystemExit):
         cost.main()

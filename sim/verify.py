@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from ..hardware import Activity
 from ..image import Build, MemoryImage
+from ..layout import window
+from ..network import Network
 from ..progress import Report, silent
 from .compare import Mismatch, first_mismatch, first_output_mismatch
 from .golden import Golden, GoldenResult
@@ -85,15 +87,15 @@ class VerifyReport:
         }
 
 
-def lane_updates(golden: GoldenResult, steps: int) -> float:
+def lane_updates(network: Network, golden: GoldenResult) -> float:
     """Updates of single neurons that an average image requires.
 
-    The additions its events make, the scan of every neuron in each of the `steps`, and one
-    initialisation of every neuron.
+    The additions its events make, every neuron's part in every scan of every step, and one
+    initialisation of every membrane.
     """
     additions = sum(float(layer.mean()) for layer in golden.synaptic_operations)
-    scans = sum(golden.scan_operations)
-    return additions + scans + scans // steps
+    membranes = sum(int(np.prod(layer.shape)) * window(layer) for layer in network.layers)
+    return additions + sum(golden.scan_operations) + membranes
 
 
 def verify(
@@ -141,7 +143,7 @@ def verify(
         found = _mismatch(build, expected, got)
         if found is not None and mismatch is None:
             mismatch = replace(found, image=found.image + first)
-        updates += lane_updates(expected, network.steps) * len(part)
+        updates += lane_updates(network, expected) * len(part)
         parts.append(got)
     counts = sum(part.activity.sum((0, 1)) for part in parts if part.activity is not None)
     return VerifyReport(

@@ -595,6 +595,7 @@ class Network:
             or synapse.weight.shape != identity.shape
             or not np.array_equal(synapse.weight, identity)
             or synapse.shift
+            or synapse.stride != (1, 1)
             or layer.bias.any()
             or layer.initial.any()
             or (layer.threshold != 1).any()

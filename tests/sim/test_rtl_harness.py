@@ -71,7 +71,7 @@ def example() -> Example:
         network = random_network(
             rng, size=2500, style="mixed", channels=(5, 9), side=(4, 6), max_layers=3, steps=(3, 3)
         )
-        if len(network.layers) == 3 and network.layers[0].shape[1] > 1:
+        if len(network.layers) == 3 and min(network.layers[0].shape[1:]) > 2:
             break
     mapping = map_network(network, cores=2, lanes=4)
     frames = random_frames(rng, network, 5)
@@ -356,7 +356,8 @@ def golden_trace(case: Example) -> tuple[LayerTrace, ...]:
 
 
 def replace_images(layer: LayerTrace, images: slice) -> LayerTrace:
-    return LayerTrace(layer.name, layer.membranes[images], layer.spikes[images])
+    parts = (layer.membranes, layer.spikes, layer.counts)
+    return LayerTrace(layer.name, *(part[images] for part in parts))
 
 
 def records(case: Example) -> list[dict[str, int]]:
@@ -382,6 +383,7 @@ def records(case: Example) -> list[dict[str, int]]:
                                 "core": core,
                                 "layer": index,
                                 "step": step + 1,
+                                "digit": 0,
                                 "word": word,
                                 "spikes": spikes,
                                 "membranes": membranes,
@@ -419,14 +421,14 @@ def test_assembled_trace(case: Example, chunk: int, monkeypatch: pytest.MonkeyPa
     [
         (
             "missing",
-            r"record 5 is of layer \w+, step 1, word 6, expected layer \w+, step 1, word 5",
+            r"record 5 is of layer \w+, step 1, digit 0, word 6, expected layer \w+, step 1, digit 0, word 5",
         ),
         (
             "doubled",
-            r"record 6 is of layer \w+, step 1, word 5, expected layer \w+, step 1, word 6",
+            r"record 6 is of layer \w+, step 1, digit 0, word 5, expected layer \w+, step 1, digit 0, word 6",
         ),
-        ("last", r"is of nothing, expected layer \w+, step 3, word \d+ \(a record is missing"),
-        ("more", r"is of layer \w+, step 3, word \d+, expected nothing"),
+        ("last", r"is of nothing, expected layer \w+, step 3, digit 0, word \d+ \(a record is missing"),
+        ("more", r"is of layer \w+, step 3, digit 0, word \d+, expected nothing"),
         ("core", r"a record of core 9, which does not exist"),
         ("lane", r"core \d: a lane without a channel spikes"),
     ],
@@ -464,7 +466,7 @@ def test_bad_trace(case: Example, fault: str, message: str) -> None:
 def test_trace_of_an_unknown_layer(case: Example) -> None:
     found = records(case)
     found[0] = {**found[0], "layer": 31}
-    with pytest.raises(SpikewrightError, match="is of layer number 31, step 1, word 0"):
+    with pytest.raises(SpikewrightError, match="is of layer number 31, step 1, digit 0, word 0"):
         assemble(packed(case, found), case.network, case.mapping, len(case.frames))
 
 

@@ -66,7 +66,7 @@ def test_lane_updates(build: Build) -> None:
     neurons = sum(int(np.prod(layer.shape)) for layer in network.layers)
     additions = sum(np.mean(layer) for layer in golden.synaptic_operations)
     expected = additions + neurons * (network.steps + 1)
-    assert lane_updates(golden, network.steps) == pytest.approx(expected)
+    assert lane_updates(network, golden) == pytest.approx(expected)
 
 
 def flipped(build: Build) -> Iterator[tuple[dict[str, MemoryImage], Network]]:

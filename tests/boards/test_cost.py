@@ -91,3 +91,13 @@ def test_script(yosys, monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit):
         cost.main()
     assert "no model 'leaky'" in capsys.readouterr().err
+
+
+def test_what_cells_count_as(monkeypatch):
+    """A carry cell has two tables, a distributed RAM cell four; wide multiplexers have none."""
+    cells = {"LUT4": 5, "CCU2C": 30, "TRELLIS_DPR16X4": 200, "PFUMX": 7, "TRELLIS_FF": 9}
+    monkeypatch.setattr(cost, "synthesise_core", lambda shape: (cells | {"DP16KD": 3}, "Yosys"))
+    made = cost.measure("if", small(), lanes=1)
+    assert (made.lut, made.ff, made.ebr) == (5 + 2 * 30 + 4 * 200, 9, 3)
+    monkeypatch.setattr(cost, "synthesise_core", lambda shape: ({}, "Yosys"))
+    assert cost.measure("if", small(), lanes=1).lut == 0

@@ -72,7 +72,7 @@ MODELS: dict[str, Model] = {
     "hpc, Smax 1": Model(NeuronSpec.buffered(1)),
     "hpc, Smax 2": Model(NeuronSpec.buffered(2)),
     "hpc, Smax 4": Model(NeuronSpec.buffered(4)),
-    "hpc, Smax 2, as printed": Model(NeuronSpec.buffered(2, Negative.AT_THRESHOLD, Tie.HOLDS)),
+    "hpc, Smax 2, floor, '>'": Model(NeuronSpec.buffered(2, Negative.AT_THRESHOLD, Tie.HOLDS)),
     "qffs, Zmax 3": Model(NeuronSpec.bounded(3), steps=3, settle=3),
     "qffs, Zmax 7": Model(NeuronSpec.bounded(7), steps=7, settle=7),
     "ca-lif, no rounding": Model(_CALCIUM(1, Rounding.NONE, zmax=8)),

@@ -116,7 +116,7 @@ def buffered() -> list[Chart]:
     }
     readings = {
         "ceil, >= (default)": NeuronSpec.buffered(2),
-        "floor, > (as printed)": NeuronSpec.buffered(2, Negative.AT_THRESHOLD, Tie.HOLDS),
+        "floor, >": NeuronSpec.buffered(2, Negative.AT_THRESHOLD, Tie.HOLDS),
         "no negative": NeuronSpec.buffered(2, Negative.NONE),
     }
     uneven = {

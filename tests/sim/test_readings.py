@@ -42,7 +42,10 @@ def test_hpc(made):
     ]
     settled = column(table, "ceil, '>=', T steps more")
     assert all(share > 0.999 for share in settled)
+    printed = column(table, "Eq. 14 as printed")
+    assert all(a < b for a, b in zip(printed, column(table, "floor, '>='"), strict=True))
     literal = column(table, "floor, '>'")
+    assert all(a < b for a, b in zip(literal, printed, strict=True))
     assert all(a < b for a, b in zip(column(table, "no negative"), literal, strict=True))
     ties = column(table, "floor, '>='")
     assert all(a < b for a, b in zip(literal, ties, strict=True))

@@ -33,6 +33,29 @@ def good():
     )
 
 
+def quantised():
+    from spikewright.sw.activations import QCFS
+
+    return seeded(
+        nn.Conv2d(1, 3, 3, stride=2), QCFS(4, 0.5), nn.MaxPool2d(2), nn.Conv2d(3, 4, 2),
+        QCFS(4, 0.5), nn.Flatten(), nn.Linear(4, 4), QCFS(4, 0.5)
+    )
+
+
+def overlapping():
+    return seeded(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(27, 4)
+    )
+
+
+def averaging():
+    from spikewright.sw.activations import QCFS
+
+    return seeded(
+        nn.Conv2d(1, 3, 3, stride=2), QCFS(4, 0.5), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12, 4)
+    )
+
+
 def lstm():
     class Net(nn.Module):
         def __init__(self):
@@ -135,6 +158,7 @@ def refused(words, capsys, *fragments, status=1):
         ("gelu", ("2 (GELU)", "use ReLU or QCFS")),
         ("nan", ("1 (Linear)", "NaN", "(2, 3)")),
         ("padded", ("2 (AvgPool2d)", "pad")),
+        ("overlapping", ("2 (MaxPool2d)", "which overlap", "retrain")),
         ("huge", ("ulx3s-85f", "block RAMs", "too many")),
         ("nothing", ("nets.py:nothing", "nets.py has no 'nothing'")),
     ],
@@ -155,6 +179,10 @@ def test_wrong_network(net, fragments, work, capsys):
         (["--percentile", "101"], ("101 is out of range",)),
         (["--mean", "a"], ("'a' is not a list of numbers",)),
         (["--nonsense"], ("unrecognized arguments: --nonsense",)),
+        (["--neuron", "lif"], ("argument --neuron", "invalid choice: 'lif'", "'ca-lif'")),
+        (["--code", "morse"], ("argument --code", "invalid choice: 'morse'", "'poisson'")),
+        (["--zmax", "0"], ("argument --zmax", "0 is out of range", "at least 1")),
+        (["--code-seed", "0"], ("argument --code-seed", "0 is out of range")),
     ],
 )
 def test_wrong_option(words, fragments, work, capsys):
@@ -166,6 +194,13 @@ def test_wrong_option(words, fragments, work, capsys):
     ("words", "fragments"),
     [
         (["--board", "nosuch"], ("board 'nosuch'", "ulx3s-85f")),
+        (["--neuron", "hpc", "--smax", "3"], ("neuron hpc", "Smax 3 is not a power of two")),
+        (["--smax", "2"], ("neuron if: smax is not a choice", "hpc, ca-lif")),
+        (["--code", "isi", "-T", "300"], ("T is 300", "ISI encoder goes to 256")),
+        (["--neuron", "tsc", "-T", "1"], ("T is 1", "TSC pair")),
+        (["--code", "events", "--input-bits", "2"], ("raw events are 0 or 1, not 2 bits",)),
+        (["--readout", "counts"], ("layer 4: is linear", "end the module with ReLU or QCFS")),
+        (["--exact"], ("exact: the counts of if neurons", "use qffs, ca-lif or tsc")),
         (["--input-shape", "3,10,10"], ("0 (Conv2d)",)),
         (["--mean", "0.1,0.2"], ("mean: 2 numbers for 1 channels",)),
         (["--std", "0"], ("std", "not positive")),
@@ -217,6 +252,19 @@ def test_failure_late_leaves_the_old_build(out, work, capsys, monkeypatch):
     monkeypatch.setattr("spikewright.api._write_expected", full)
     refused(["compile", "nets.py:good", *SHAPE], capsys, "disk: full")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_exact_refuses_a_short_settle_phase(work, capsys):
+    words = ["compile", "nets.py:quantised", *SHAPE, "-T", "4", "--neuron", "qffs"]
+    refused(
+        [*words, "--settle", "3", "--exact"], capsys, "settle: 3 steps", "can take 4", "least 4"
+    )
+
+
+def test_calibration_events_of_other_steps(work, capsys):
+    np.savez("events.npz", x=np.zeros((2, 3, 10, 10), np.uint8))
+    words = ["compile", "nets.py:good", *SHAPE, "--code", "events", "-T", "4"]
+    refused([*words, "--calib", "events.npz"], capsys, "events.npz", "(N, 4, 10, 10)")
 
 
 # -------------------------------------------------------------------------- wrong build directories
@@ -332,6 +380,82 @@ def test_compile_without_calibration_warns(work, capsys):
     assert captured.err.startswith("spikewright: warning: no calibration images")
     about = json.loads(Path("out/network.json").read_text())["about"]
     assert "calibration" in about["warnings"][0]
+
+
+MODELS = [
+    (
+        "quantised",
+        "--neuron qffs",
+        "bounded signed IF (QFFS), counts up to 4; event max pool (QFFS)",
+    ),
+    (
+        "quantised",
+        "--neuron hpc --smax 4 --negative at-threshold --code isi",
+        "buffered IF (HPC), up to 4 spikes a step, taken back at the negative threshold; "
+        "event max pool (QFFS), up to 4 spikes a step",
+    ),
+    (
+        "averaging",
+        "--neuron ca-lif --code poisson",
+        "Ca-LIF, counts up to 4, rounded until drained",
+    ),
+    ("averaging", "--neuron tsc --code tsc", "TSC, a window per layer"),
+    (
+        "averaging",
+        "--neuron tsc --window overlapped --latch --tie fires",
+        "TSC, overlapped, at most one pair, firing at the threshold",
+    ),
+    ("averaging", "--code events --tie holds", "IF, silent at the threshold"),
+    (
+        "quantised",
+        "--neuron qffs --readout counts --output-zmax 7 --exact",
+        "bounded signed IF (QFFS), counts up to 4; event max pool (QFFS); "
+        "bounded signed IF (QFFS), counts up to 7",
+    ),
+]
+
+
+@pytest.mark.parametrize(("net", "options", "text"), MODELS, ids=[case[1] for case in MODELS])
+def test_models_and_codes(net, options, text, work, capsys):
+    """Compiled, evaluated and reported, in the words of the papers."""
+    channels = 4 if "events" in options else 1
+    x = np.random.default_rng(0).integers(256, size=(10, channels, 10, 10), dtype=np.uint8)
+    np.savez("data.npz", x=x // 128 if channels > 1 else x, y=np.arange(10) % 4)
+    words = ["compile", f"nets.py:{net}", *SHAPE, "-T", "4", "--lanes", "4", *options.split()]
+    status, output, errors = run([*words, "--data", "data.npz"], capsys)
+    assert (status, errors) == (0, [])
+    assert f"\nneurons: {text}\n" in output
+    status, output, errors = run(["eval", "out", "--data", "data.npz"], capsys)
+    assert (status, errors) == (0, [])
+    assert output.startswith("10 images (data.npz), T=4\n")
+    assert f"\nneurons: {text}\n" in output
+    facts = json.loads(Path("out/report.json").read_text())
+    conversion = facts["build"]["about"]["conversion"]
+    assert conversion["neuron"] == (options.split()[1] if "--neuron" in options else "if")
+    assert facts["build"]["model"]["neurons"] == text
+    assert len(facts["eval"]["float_snn_over_time"]) == facts["build"]["steps"]
+    assert facts["eval"]["input_steps"] == facts["build"]["input_steps"] == 4
+    assert facts["sample"]["reproduced"]
+    page = Path("out/report.html").read_text()
+    assert f"Neurons: {text}." in page
+    if net == "quantised":
+        assert "max pool 2×2" in page
+
+
+def test_a_short_settle_phase_is_warned_about(work, capsys):
+    words = ["compile", "nets.py:quantised", *SHAPE, "-T", "4", "--neuron", "qffs", "--settle", "0"]
+    assert main(words) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("spikewright: warning: settle: 0 steps after the input, but exact")
+    assert error.count("\n") == 1
+
+
+def test_a_converted_network_keeps_its_neurons(out, work, capsys):
+    words = ["compile", str(out / "float.npz"), "-T", "3", "--lanes", "4", "-o", "again"]
+    refused([*words, "--neuron", "hpc"], capsys, "is converted already")
+    assert run(words, capsys)[0] == 0
+    for name in ("weight_0.mem", "parameter_0.mem"):
+        assert (work / "again" / name).read_bytes() == (out / name).read_bytes()
 
 
 def test_json_is_all_that_is_printed(out, capsys):

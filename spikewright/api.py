@@ -386,7 +386,9 @@ def evaluate(
 
     `data` is an ``.npz`` file with `x` and `y`, or a data set by name, whose test split is read
     from `data_dir`; `limit` takes only the first images. Everything comes from the build directory,
-    which keeps the float network. The result goes into ``eval.json`` and is returned.
+    which keeps the float network. The result goes into ``eval.json`` and is returned; of the
+    integer SNN it holds the share of `ties` for the greatest output, where the lowest class is taken, the
+    `spikes` of an image, and the `most_spikes` of a neuron.
     """
     _need("torch", "torch", "evaluating the ANN and the float SNN")
     from .sim.float import ann, snn
@@ -409,6 +411,7 @@ def evaluate(
     labels, steps = frames.y, checked.network.steps
     golden = Golden(checked.network)
     right = {"ann": 0, "integer_snn": 0, "same_class": 0}
+    ties = spikes = most = 0
     over_time = np.zeros(steps, np.int64)
     seconds = dict.fromkeys(("ann", "float_snn", "integer_snn"), 0.0)
     batch = 500
@@ -421,7 +424,12 @@ def evaluate(
             settle = checked.network.ordinary_steps - driven
             float_classes = snn(network, x, driven, settle=settle).classes
         with _timed(seconds, "integer_snn"):
-            classes = golden.run(x).classes
+            outcome = golden.run(x)
+        classes = outcome.classes
+        greatest = outcome.potentials.max(1, keepdims=True)
+        ties += int(((outcome.potentials == greatest).sum(1) > 1).sum())
+        spikes += sum(int(counts.sum()) for counts in outcome.spike_counts)
+        most = max(most, *(int(counts.max()) for counts in outcome.spike_counts), 0)
         right["ann"] += int((outputs.argmax(1) == y).sum())
         right["integer_snn"] += int((classes == y).sum())
         right["same_class"] += int((float_classes[:, -1] == classes).sum())
@@ -440,6 +448,9 @@ def evaluate(
         },
         "float_snn_over_time": (over_time / total).tolist(),
         "same_class": right["same_class"] / total,
+        "ties": ties / total,
+        "spikes": round(spikes / total, 1),
+        "most_spikes": most,
         "images_per_second": {
             name: round(total / spent, 1) for name, spent in seconds.items() if spent > 0
         },

@@ -203,6 +203,10 @@ def _print_eval(result: Result) -> None:
     ]
     print(f"{result['images']:,} images ({result['frames']}), T={result['input_steps']}")
     print(_table(("", "accuracy", "images/s"), rows))
+    print(
+        f"integer SNN: {result['spikes']:,.0f} spikes an image, {result['most_spikes']} at most of "
+        f"a neuron, {_percent(result['ties'])} ties for the greatest output"
+    )
     shares = result["float_snn_over_time"]
     every = -(-len(shares) // _COLUMNS)
     shown = range(len(shares), 0, -every)[::-1]

@@ -142,7 +142,7 @@ def _missing(what: str, command: str) -> str:
 def _header(build: Facts) -> str:
     about = build["about"]
     text = (
-        f"{_by(build['input'])} frames, T = {build['steps']} time steps, "
+        f"{_by(build['input'])} frames, T = {build['input_steps']} time steps, "
         f"{build['weight_bits']}-bit weights, for {build['board']}"
     )
     model = build["model"]
@@ -198,12 +198,12 @@ def _accuracy(result: Facts | None) -> str:
             ("ann", "ANN (torch)", ""),
             (
                 "float_snn",
-                f"float SNN, T = {result['steps']} (torch)",
+                f"float SNN, {result['steps']} steps (torch)",
                 _change(accuracy, "ann", "float_snn"),
             ),
             (
                 "integer_snn",
-                f"integer SNN, T = {result['steps']} (golden model)",
+                f"integer SNN, {result['steps']} steps (golden model)",
                 _change(accuracy, "float_snn", "integer_snn"),
             ),
         )
@@ -213,14 +213,17 @@ def _accuracy(result: Facts | None) -> str:
         {"ANN": accuracy["ann"], "integer SNN": accuracy["integer_snn"]},
         "accuracy over time steps",
     )
-    legend = svg.legend(["float SNN", "ANN", f"integer SNN at T = {result['steps']}"])
+    legend = svg.legend(["float SNN", "ANN", f"integer SNN after {result['steps']} steps"])
     return _section(
         title,
         '<div class="row"><div>',
         _table(("stage", "accuracy", "points", "images/s here"), rows),
         _soft(
             f"{result['images']:,} labelled images: {result['frames']}. Float and integer SNN give "
-            f"the same class for {_percent(result['same_class'])} of them."
+            f"the same class for {_percent(result['same_class'])} of them. The integer SNN takes "
+            f"{_number(result['spikes'])} spikes an image, {result['most_spikes']} at most of a "
+            f"neuron; for {_percent(result['ties'])} of them outputs tie for the greatest, and the "
+            "lowest class is taken."
         ),
         "</div>",
         _figure("Accuracy after each time step", chart + legend),

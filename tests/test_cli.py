@@ -477,7 +477,12 @@ def test_eval_from_the_build_alone(out, built, capsys):
     assert len(result["float_snn_over_time"]) == 3
     with np.load(out / "expected.npz") as expected:
         right = (expected["classes"] == expected["y"]).mean()
+        outputs = np.sort(expected["potentials"], 1)
+        (counts,) = (expected[name] for name in expected.files if name.startswith("spikes."))
     assert result["accuracy"]["integer_snn"] == pytest.approx(right)
+    assert result["ties"] == (outputs[:, -1] == outputs[:, -2]).mean()
+    assert result["spikes"] == pytest.approx(counts.sum() / 20, abs=0.05)
+    assert result["most_spikes"] == counts.max() > 0
     assert json.loads((out / "report.json").read_text())["eval"] == result
 
 
@@ -486,6 +491,7 @@ def test_eval_prints_a_table(out, built, capsys):
     status, output, _ = run(words, capsys)
     assert status == 0
     assert output.startswith("8 images (data.npz), T=3\n")
+    assert "spikes an image, 3 at most of a neuron, 0.00 % ties" in output
     for stage in ("ANN", "float SNN", "integer SNN"):
         assert f"\n{stage}" in output
 

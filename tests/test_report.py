@@ -37,6 +37,9 @@ EVAL = {
     "accuracy": {"ann": 0.9, "float_snn": 0.8, "integer_snn": 0.7},
     "float_snn_over_time": [0.5, 0.6, 0.8],
     "same_class": 0.9,
+    "ties": 0.25,
+    "spikes": 1234.5,
+    "most_spikes": 7,
     "images_per_second": {"ann": 10.0, "float_snn": 5.0, "integer_snn": 20.0},
     "about": ABOUT,
 }
@@ -134,6 +137,30 @@ def test_raster_shows_the_golden_spikes(build):
         assert row["steps"] == [t for t in (1, 2, 3) if spikes[t - 1, row["neuron"]]]
 
 
+def test_raster_of_pairs_and_events(tmp_path):
+    """A TSC neuron's number shows as the two spikes that are sent; raw events as their sum."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 64, 4))
+    x = np.random.default_rng(0).integers(2, size=(4, 5, 10, 10), dtype=np.uint8)
+    build = spikewright.compile(
+        net,
+        conversion=spikewright.Conversion.named(neuron="tsc", code="events"),
+        input_spec=spikewright.InputSpec((1, 10, 10), 1),
+        steps=5,
+        lanes=4,
+        data=x,
+        calib=x,
+        out=tmp_path / "out",
+    )
+    shown = summarise(build, "name")["raster"]
+    assert (shown["peak"], shown["pixels"]) == (5, x[:1].sum(1).tolist())
+    (layer,) = shown["layers"]
+    number = Golden(build.network).run(x[:1], trace=True).trace[0].spikes[0, -1].ravel()
+    assert {1, 2, 3} & set(number.tolist())
+    for row in layer["rows"]:
+        assert row["steps"] == [1, 1 + number[row["neuron"]]]
+
+
 def test_changed_sample_is_noticed(build, tmp_path):
     with np.load(build.directory / "expected.npz") as stored:
         arrays = dict(stored)
@@ -198,6 +225,9 @@ def test_page_with_everything(build):
         "tool 1.2",
         "seven frames",
         "Router 9.8",
+        "1,234 spikes an image, 7 at most of a neuron; for 25.00 % of them outputs tie",
+        "Neurons: IF. Input: direct, every pixel's signed digits integrated once. Time: 3 steps "
+        "with input. Output: potentials of",
     ):
         assert fragment in page.text, fragment
     assert page.text.count("Equal.") == 1

@@ -387,8 +387,8 @@ def evaluate(
     `data` is an ``.npz`` file with `x` and `y`, or a data set by name, whose test split is read
     from `data_dir`; `limit` takes only the first images. Everything comes from the build directory,
     which keeps the float network. The result goes into ``eval.json`` and is returned; of the
-    integer SNN it holds the share of `ties` for the greatest output, where the lowest class is taken, the
-    `spikes` of an image, and the `most_spikes` of a neuron.
+    integer SNN it holds the share of `ties` for the greatest output, where the lowest class is
+    taken, the `spikes` of an image, and the `most_spikes` of a neuron.
     """
     _need("torch", "torch", "evaluating the ANN and the float SNN")
     from .sim.float import ann, snn

@@ -14,7 +14,7 @@ from spikewright.network import Network
 from spikewright.sim.compare import first_mismatch, first_output_mismatch
 from spikewright.sim.golden import Golden
 from spikewright.sim.random_networks import random_frames, random_network, reweighted, spike_rates
-from spikewright.sim.rtl import Backend, RtlResult, simulate
+from spikewright.sim.rtl import Backend, RtlResult, simulate, simulate_all
 from spikewright.sw.mapper import map_network
 
 LARGE = {  # cores, lanes, stalls
@@ -29,8 +29,8 @@ LARGE = {  # cores, lanes, stalls
     "4x16": (4, 16, 0.3),
 }
 """Hardware that Verilator simulates, each with WEIGHT_SETS networks of one shape."""
-WEIGHT_SETS = 12
-SMALL = 100
+WEIGHT_SETS = 18
+SMALL = 40
 """Networks for Amaranth's simulator, each on hardware of its own."""
 
 
@@ -103,8 +103,14 @@ def test_small_networks(seed: int, simulators: Path) -> None:
 
 @pytest.mark.parametrize("name", LARGE)
 def test_large_networks(name: str, simulators: Path) -> None:
-    for case in large_cases(name):
-        check(case, run(case, "verilator", simulators))
+    cases = large_cases(name)
+    first = cases[0]
+    sets = [(make_images(case.network, case.mapping), case.frames) for case in cases]
+    got = simulate_all(
+        sets, first.network, first.mapping, stalls=first.stalls, cache=simulators, brief=True
+    )
+    for case, result in zip(cases, got, strict=True):
+        check(case, result)
 
 
 def test_without_trace(simulators: Path) -> None:

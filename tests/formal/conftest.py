@@ -77,12 +77,15 @@ class Formal:
         return Contents(self, path, shape, depth)
 
     @staticmethod
-    def plant(component: type[Elaboratable], old: str, new: str) -> type[Elaboratable]:
-        """`component` with a fault: the text `old` of its ``elaborate`` replaced by `new`."""
-        source = textwrap.dedent(inspect.getsource(component.elaborate))
+    def plant(
+        component: type[Elaboratable], old: str, new: str, method: str = "elaborate"
+    ) -> type[Elaboratable]:
+        """`component` with a fault: the text `old` of its `method` replaced by `new`."""
+        original = getattr(component, method)
+        source = textwrap.dedent(inspect.getsource(original))
         assert source.count(old) == 1, f"{old!r} is {source.count(old)} times in {component}"
         planted: dict[str, object] = {}
-        exec(source.replace(old, new), component.elaborate.__globals__, planted)
+        exec(source.replace(old, new), original.__globals__, planted)
         return type(component.__name__, (component,), planted)
 
     def _translate(self, spec: Elaboratable) -> None:

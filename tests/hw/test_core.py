@@ -80,7 +80,8 @@ def run_core(weights, parameters, steps, *, fire=1, direct=0, shift=0, ready=1.0
         settings = {
             "steps": count, "groups": GROUPS, "words": WORDS, "fire": (0, 1, 3)[fire], "tokens": 1,
             "current": direct, "outputs": WORDS, "window": 1, "input_steps": count, "passes": 1,
-            "final": 0, "final_passes": 0, "limit": 0, "shift": shift, "weight_base": 2, "weight_column": CHANNELS,
+            "final": 0, "final_passes": 0, "limit": 0, "shift": shift, "weight_base": 2,
+            "weight_column": CHANNELS,
             "weight_row": KERNEL * CHANNELS, "weight_group": PER_GROUP, "word_row": WIDTH,
             "parameter_base": 0, "spike_base": 0, "source_groups": 0, "layer": 3,
         }  # fmt: skip

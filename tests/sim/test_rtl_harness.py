@@ -421,13 +421,18 @@ def test_assembled_trace(case: Example, chunk: int, monkeypatch: pytest.MonkeyPa
     [
         (
             "missing",
-            r"record 5 is of layer \w+, step 1, digit 0, word 6, expected layer \w+, step 1, digit 0, word 5",
+            r"record 5 is of layer \w+, step 1, digit 0, word 6, "
+            r"expected layer \w+, step 1, digit 0, word 5",
         ),
         (
             "doubled",
-            r"record 6 is of layer \w+, step 1, digit 0, word 5, expected layer \w+, step 1, digit 0, word 6",
+            r"record 6 is of layer \w+, step 1, digit 0, word 5, "
+            r"expected layer \w+, step 1, digit 0, word 6",
         ),
-        ("last", r"is of nothing, expected layer \w+, step 3, digit 0, word \d+ \(a record is missing"),
+        (
+            "last",
+            r"is of nothing, expected layer \w+, step 3, digit 0, word \d+ \(a record is missing",
+        ),
         ("more", r"is of layer \w+, step 3, digit 0, word \d+, expected nothing"),
         ("core", r"a record of core 9, which does not exist"),
         ("lane", r"core \d: a lane without a channel spikes"),

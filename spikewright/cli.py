@@ -141,6 +141,10 @@ def _print_model(model: Result) -> None:
         print(f"{name + ':':9}{model[name]}")
 
 
+def _print_short_model(model: Result) -> None:
+    print(f"neurons: {model['neurons']}; code: {model['code']}")
+
+
 def _print_compile(facts: Result) -> None:
     build, hardware = facts["build"], facts["hardware"]
     rows = [
@@ -175,7 +179,7 @@ def _print_verify(result: Result) -> None:
         )
     else:
         print(f"NOT EQUAL: {result['mismatch']['text']}")
-    _print_model(result["model"])
+    _print_short_model(result["model"])
     _print_clocks(result)
 
 
@@ -216,7 +220,7 @@ def _print_eval(result: Result) -> None:
             [("float SNN", *(f"{100 * shares[t - 1]:.1f}" for t in shown))],
         )
     )
-    _print_model(result["model"])
+    _print_short_model(result["model"])
 
 
 def _print_synth(result: Result) -> None:

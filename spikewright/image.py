@@ -236,6 +236,10 @@ def read_build(directory: str | Path) -> Build:
         check_schema(header, path)
         if header.get("kind") != "build":
             raise SpikewrightError(f"{path}: is not the description of a build; compile again")
+        if header["schema"] < SCHEMA:
+            raise SpikewrightError(
+                f"{path}: schema version {header['schema']} is of older hardware; compile again"
+            )
         mapping = Mapping.from_json(header["mapping"])
         skeleton = _skeleton(header["network"])
         crcs = header["crc32"]

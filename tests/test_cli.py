@@ -311,11 +311,13 @@ def test_flipped_bit_on_the_hardware_side(out, work, capsys):
     assert run(words, capsys)[0] == 0
 
 
-def test_newer_schema(out, work, capsys):
+def test_other_schemas(out, work, capsys):
     path = out / "network.json"
     header = json.loads(path.read_text())
     path.write_text(json.dumps(header | {"schema": header["schema"] + 1}))
     refused(["verify", str(out)], capsys, "network.json", "schema version", "newer", "upgrade")
+    path.write_text(json.dumps(header | {"schema": header["schema"] - 1}))
+    refused(["verify", str(out)], capsys, "network.json", "schema version", "older", "compile")
 
 
 def test_image_of_the_wrong_size(out, work, capsys):
@@ -428,7 +430,7 @@ def test_models_and_codes(net, options, text, work, capsys):
     status, output, errors = run(["eval", "out", "--data", "data.npz"], capsys)
     assert (status, errors) == (0, [])
     assert output.startswith("10 images (data.npz), T=4\n")
-    assert f"\nneurons: {text}\n" in output
+    assert f"\nneurons: {text}; code: " in output
     facts = json.loads(Path("out/report.json").read_text())
     conversion = facts["build"]["about"]["conversion"]
     assert conversion["neuron"] == (options.split()[1] if "--neuron" in options else "if")

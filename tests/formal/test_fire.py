@@ -61,6 +61,8 @@ class Decision(NamedTuple):
     def sizes(self):
         """The numbers of spikes that it may send, besides none."""
         spec = self.spec
+        if not self.mode:  # an integrator, a TSC neuron before the end of its window
+            return []
         if spec.digits is Digits.POWER:
             return [1 << k for k in range(spec.smax.bit_length())]
         most = spec.smax
@@ -72,7 +74,7 @@ class Decision(NamedTuple):
 
     @property
     def digits(self):
-        return self.sizes[-1].bit_length()
+        return max(1, max(self.sizes, default=0).bit_length())
 
     @property
     def rounds(self):
@@ -127,6 +129,8 @@ class Decision(NamedTuple):
 
     def table(self, u, threshold, count, limit):
         """When the step sends n, for every n."""
+        if not self.sizes:
+            return {0: Const(1)}
         if self.spec.model is NeuronModel.MAX_POOL:  # the change of the greatest count
             return {n: u == n for n in range(-self.sizes[-1], self.sizes[-1] + 1)}
         if self.spec.switches:  # active(t) - active(t - 1), Eq. 6
@@ -171,6 +175,9 @@ class Decision(NamedTuple):
 
     def situations(self, n, u, threshold, count, limit):
         """What must occur in a proof that says something."""
+        if not self.sizes:
+            yield u > threshold
+            return
         greatest = self.sizes[-1]
         yield n == greatest
         yield n == 0
@@ -396,10 +403,11 @@ SWITCHES = [
     for tie in Tie
 ]
 MAX_POOLS = [NeuronSpec.max_pool(smax) for smax in (1, 2, 4)]
+INTEGRATOR = NeuronSpec.integrator()
 
 # Each on a unit of its own; of Ca-LIF every fifth, the proof of all on one unit takes the others.
 MODELS = {
-    "if": PLAIN,
+    "if": [*PLAIN, INTEGRATOR],
     "hpc": [spec for specs in BUFFERED.values() for spec in specs],
     "qffs": BOUNDED,
     **{f"ca-lif, Smax {smax}": CALCIUM[smax][smax // 2 :: 5] for smax in CALCIUM},
@@ -409,8 +417,7 @@ MODELS = {
 
 
 def decisions(spec):
-    ordinary = [] if spec.codes else [Decision(spec)]
-    return ordinary + ([Decision(spec, final=True)] if spec.final else [])
+    return [Decision(spec), Decision(spec, final=True)] if spec.final else [Decision(spec)]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -423,6 +430,7 @@ def test_models(formal, model):
 
 def test_all_models_on_one_unit(formal):
     specs = [
+        INTEGRATOR,
         *PLAIN,
         *(spec for family in (BUFFERED, CALCIUM) for specs in family.values() for spec in specs),
         *BOUNDED,

@@ -84,10 +84,10 @@ class Core(wiring.Component):
         connect(m, flipped(self.read), issue.read)
         connect(m, lanes.potential, flipped(self.potential))
         connect(m, lanes.spikes, source.write)
+        connect(m, issue.events, lanes.events)
+        connect(m, issue.scan, lanes.scan)
         m.d.comb += [
             lanes.i.eq(issue.o),
-            lanes.candidate.eq(issue.candidate),
-            issue.hazard.eq(lanes.hazard),
             issue.drained.eq(lanes.empty),
             self.sends.eq(source.active),
             self.takes.eq(issue.active),

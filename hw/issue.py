@@ -10,7 +10,7 @@ from spikewright.hardware import Activity, HardwareShape, Instruction, Register,
 
 from .event import SettingSignature, bind, event_layout
 
-__all__ = ["Block", "Issue", "Kind", "Row", "operation_layout"]
+__all__ = ["Block", "CandidateSignature", "Issue", "Kind", "Row", "operation_layout"]
 
 
 class Kind(enum.Enum, shape=3):
@@ -78,6 +78,13 @@ def operation_layout(shape: HardwareShape) -> data.StructLayout:
     )
 
 
+class CandidateSignature(wiring.Signature):
+    """A word to be written next, and the answer in the same clock: it is still on its way."""
+
+    def __init__(self, shape: HardwareShape) -> None:
+        super().__init__({"word": Out(shape.word_address_bits), "hazard": In(1)})
+
+
 class Block(wiring.Component):
     """Walks the block of words that one event lands on: groups, rows and columns of taps.
 
@@ -130,8 +137,8 @@ class Block(wiring.Component):
             },
         )
         # The intake adds the bases, one event ahead of the walk.
-        event, waiting = Signal(event_layout(shape), reset_less=True), Signal()
-        take = Signal()
+        event = Signal(event_layout(shape), reset_less=True)
+        waiting, take = Signal(), Signal()
         m.d.comb += self.i.ready.eq(~waiting | take)
         with m.If(take):
             m.d.sync += waiting.eq(0)
@@ -142,8 +149,10 @@ class Block(wiring.Component):
                 event.weight.eq(self.i.p.weight + base),
                 event.shift.eq(self.i.p.shift + shift),
             ]
-        rows, cols = Signal(shape.tap_bits), Signal(shape.tap_bits)
-        row_left, col_left = Signal.like(rows), Signal.like(cols)
+        rows = Signal(shape.tap_bits)
+        cols = Signal.like(rows)
+        row_left = Signal.like(rows)
+        col_left = Signal.like(rows)
         group_left = Signal.like(groups)
         row_word, group_word = Signal.like(self.word), Signal.like(self.word)
         row_weight, group_weight = Signal.like(self.weight), Signal.like(self.weight)
@@ -232,7 +241,8 @@ class StepCounter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape = self._shape
-        steps, input_steps = Signal.like(self.step), Signal.like(self.step)
+        steps = Signal.like(self.step)
+        input_steps = Signal.like(self.step)
         registers = {Register.STEPS: steps, Register.INPUT_STEPS: input_steps}
         passes, final_passes = Signal(bits_for(shape.digits)), Signal(bits_for(shape.digits))
         if shape.digits > 1 or shape.input_steps < shape.steps:
@@ -391,15 +401,17 @@ class Issue(wiring.Component):
 
     A step has one scan for each binary digit that its neurons may send, the greatest first. Every
     scan of a group fetches its parameter rows, which lie in the order of the walk. An operation
-    whose word is still in the pipeline waits for it (`hazard`, from the lanes); FIRE waits for room
+    whose word is still in the pipeline waits for it (from the lanes); FIRE waits for room
     in the trace too. A layer starts with `start` if the core owns groups of it; a step is scanned
     when all its tokens are here. With CURRENT = 1 there is one token only, before the first step.
 
     Members
     -------
     o : the operation of this clock, kind NONE if there is none
+    events, scan : the words that an INTEGRATE and a scan would write next, and whether they are
+        still on their way; apart, so that no compare waits for the choice between them
     read : readout requests (word), served while no layer runs
-    drained : no operation is in the pipeline; max pooling waits for it before a scan
+    drained : no operation is in the pipeline; max pooling waits for it before a scan, a request too
     activity : see :class:`~spikewright.hardware.Activity`
     """
 
@@ -411,10 +423,10 @@ class Issue(wiring.Component):
                 "start": In(1),
                 "i": In(stream.Signature(event_layout(shape))),
                 "read": In(stream.Signature(shape.word_address_bits)),
-                "hazard": In(1),
+                "events": Out(CandidateSignature(shape)),
+                "scan": Out(CandidateSignature(shape)),
                 "hold_fire": In(1),
                 "drained": In(1),
-                "candidate": Out(shape.word_address_bits),
                 "o": Out(operation_layout(shape)),
                 "active": Out(1),
                 "busy": Out(1),
@@ -431,7 +443,8 @@ class Issue(wiring.Component):
         for part in (block, walk, clock):
             wiring.connect(m, wiring.flipped(self.setting), part.setting)
         wiring.connect(m, wiring.flipped(self.i), block.i)
-        tokens, current = Signal(bits_for(shape.cores + 1)), Signal(2)
+        tokens = Signal(bits_for(shape.cores + 1))
+        current = Signal(2)
         parameters = Signal(bits_for(shape.parameter_words))
         bind(
             m,
@@ -443,7 +456,12 @@ class Issue(wiring.Component):
             },
         )
         # The weight address does not wait for the state: it goes to the memory at once.
-        m.d.comb += [self.active.eq(walk.active), self.o.weight.eq(block.weight)]
+        m.d.comb += [
+            self.active.eq(walk.active),
+            self.o.weight.eq(block.weight),
+            self.events.word.eq(block.word),
+            self.scan.word.eq(walk.target),
+        ]
         word, target = Signal.like(self.o.word), Signal.like(self.o.target)
         row, rewind = Signal.like(parameters), Signal.like(parameters)
         token_left = Signal.like(tokens)
@@ -474,7 +492,7 @@ class Issue(wiring.Component):
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("idle"))
             with m.State("idle"):
-                m.d.comb += [self.candidate.eq(self.read.p), self.read.ready.eq(~self.hazard)]
+                m.d.comb += self.read.ready.eq(self.drained)
                 with m.If(self.read.valid & self.read.ready):
                     m.d.comb += [self.o.kind.eq(Kind.READ), word.eq(self.read.p)]
                 with m.If(self.start & self.active):
@@ -497,9 +515,8 @@ class Issue(wiring.Component):
                     fetch(Row.CEIL)
                     m.next = "scan"
             with m.State("scan"):
-                held = (walk.fires & self.hazard) | (scanning & self.hold_fire)
+                held = (walk.fires & self.scan.hazard) | (scanning & self.hold_fire)
                 m.d.comb += [
-                    self.candidate.eq(walk.target),
                     self.activity.eq(Activity.STALLED),
                     word.eq(walk.word),
                     target.eq(walk.target),
@@ -533,15 +550,14 @@ class Issue(wiring.Component):
             with m.State("integrate"):
                 m.d.comb += [
                     block.enable.eq(1),
-                    self.candidate.eq(block.word),
-                    block.advance.eq(~self.hazard),
+                    block.advance.eq(~self.events.hazard),
                     word.eq(block.word),
                     self.o.shift.eq(block.shift),
                     self.o.negative.eq(block.negative),
                 ]
                 with m.If(block.valid):
                     m.d.comb += self.activity.eq(Activity.STALLED)
-                    with m.If(~self.hazard):
+                    with m.If(~self.events.hazard):
                         m.d.comb += [
                             self.o.kind.eq(Kind.INTEGRATE),
                             self.activity.eq(Activity.INTEGRATE),

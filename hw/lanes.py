@@ -13,7 +13,7 @@ from spikewright.hardware import HardwareShape, Mode, Region, Register, bits_for
 
 from .event import SettingSignature, bind
 from .fire import FireUnit, add_with_carry, digit_layout, mode_layout
-from .issue import Kind, Row, operation_layout
+from .issue import CandidateSignature, Kind, Row, operation_layout
 from .load import LoadSignature
 from .memory import BankedMemory, make_memory
 
@@ -45,8 +45,8 @@ class Lanes(wiring.Component):
     An integration is an addition alone, to V or to I. Parameter rows pass the same way, so that a
     scan may follow its rows at once.
 
-    Latency: a word may be issued again six clocks after it was. `hazard` says that `candidate` is
-    still on its way; the issuer must hold back then. Throughput: one operation a clock.
+    Latency: a word may be issued again six clocks after it was. `events` and `scan` say whether a
+    word is still on its way; the issuer must hold back then. Throughput: one operation a clock.
 
     Members
     -------
@@ -85,8 +85,8 @@ class Lanes(wiring.Component):
                 "load": In(LoadSignature(shape)),
                 "start": In(1),
                 "i": In(operation_layout(shape)),
-                "candidate": In(shape.word_address_bits),
-                "hazard": Out(1),
+                "events": In(CandidateSignature(shape)),
+                "scan": In(CandidateSignature(shape)),
                 "empty": Out(1),
                 "spikes": Out(spikes),
                 "fired": Out(fired),
@@ -119,15 +119,14 @@ class Lanes(wiring.Component):
             return Cat(kind[k] == one for one in kinds).any()
 
         writing = (Kind.INTEGRATE, Kind.FIRE, Kind.INIT)
-        m.d.comb += [
-            self.hazard.eq(
+        m.d.comb += self.empty.eq(Cat(one == Kind.NONE for one in kind).all())
+        for candidate in (self.events, self.scan):
+            m.d.comb += candidate.hazard.eq(
                 Cat(
-                    is_kind(k, *writing) & (stage[k].target == self.candidate)
+                    is_kind(k, *writing) & (stage[k].target == candidate.word)
                     for k in range(self.STAGES)
                 ).any()
-            ),
-            self.empty.eq(Cat(one == Kind.NONE for one in kind).all()),
-        ]
+            )
         accumulates = held != 0
         reads_v = is_kind(0, Kind.FIRE, Kind.READ, Kind.PEEK)
         reads_v |= is_kind(0, Kind.INTEGRATE) & ~accumulates

@@ -73,7 +73,7 @@ class FireUnit(wiring.Component):
             members["ceil"] = In(width)
         if shape.count_bits:
             members |= {"count": In(shape.count_bits), "new_count": Out(shape.count_bits)}
-        if shape.digits > 1:
+        if shape.ends_early:
             members |= {"done": In(1), "new_done": Out(1)}
         super().__init__(members)
 
@@ -140,7 +140,7 @@ class FireUnit(wiring.Component):
 
     def _blocked(self, m):
         """Whether the step is over for the neuron."""
-        if self._shape.digits == 1:
+        if not self._shape.ends_early:
             return 0
         blocked, top = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [blocked.eq(self.done & ~self.digit.top), top.eq(self.digit.top)]

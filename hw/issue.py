@@ -138,7 +138,8 @@ class Block(wiring.Component):
         )
         # The intake adds the bases, one event ahead of the walk.
         event = Signal(event_layout(shape), reset_less=True)
-        waiting, take = Signal(), Signal()
+        waiting = Signal()
+        take = Signal()
         m.d.comb += self.i.ready.eq(~waiting | take)
         with m.If(take):
             m.d.sync += waiting.eq(0)

@@ -254,7 +254,7 @@ class Lanes(wiring.Component):
                 m.d.comb += unit.ceil.eq(ceil_4[lane])
             if shape.count_bits:
                 m.d.comb += unit.count.eq(state_4[lane][: shape.count_bits])
-            if shape.digits > 1:
+            if shape.ends_early:
                 m.d.comb += unit.done.eq(state_4[lane][-1])
 
         # Clock 5: write back.
@@ -280,7 +280,7 @@ class Lanes(wiring.Component):
             parts = []
             for unit in units:
                 parts += [unit.new_count] if shape.count_bits else []
-                parts += [unit.new_done] if shape.digits > 1 else []
+                parts += [unit.new_done] if shape.ends_early else []
             m.d.comb += [
                 write_s.en.eq(fires | inits),
                 write_s.addr.eq(stage[last].target),

@@ -75,7 +75,7 @@ class Walker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape, mark = self._shape, self.mark
-        steps, groups = Signal(bits_for(shape.steps)), Signal.like(mark.channel)
+        steps, groups = Signal(bits_for(shape.steps)), Signal(bits_for(shape.weight_words))
         height, width = Signal.like(self.axis_y), Signal.like(self.axis_y)
         base, channel = Signal.like(self.address), Signal.like(mark.channel)
         axis_y, axis_x = Signal.like(self.axis_y), Signal.like(self.axis_x)

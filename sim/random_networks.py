@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..layout import scans
+from ..layout import count_bits, scans
 from ..network import (
     INPUT,
     InputCode,
@@ -178,6 +178,7 @@ def _fits(network: Network, other: Network) -> bool:
         for name in ("membrane_bits", "compare_bits", "current_bits")
     )
     indices = range(len(network.layers))
+    narrow = narrow and count_bits(network) <= count_bits(other)
     return narrow and all(scans(network, i)[1] <= scans(other, i)[1] for i in indices)
 
 

@@ -22,7 +22,7 @@ from ..errors import SpikewrightError
 from ..hardware import HardwareShape, Mapping, MemoryShape
 from ..image import MemoryImage
 from ..layout import window
-from ..network import Network
+from ..network import INPUT, Network
 from ..protocol import (
     Command,
     Decoder,
@@ -147,13 +147,15 @@ def patience(network: Network, mapping: Mapping, stalls: float) -> int:
     """
     work = 0
     for layer, where in zip(network.layers, mapping.layers, strict=True):
+        scans = max(where.passes, where.final_passes)
         for synapse in layer.synapses:
             taps = synapse.weight.shape[2] * synapse.weight.shape[3]
             events = int(np.prod(network.source_shape(synapse))) * (
                 5 if network.direct(layer) else 1
             )
-            work += events * (taps * max(where.groups) + 4)
-        scans = max(where.passes, where.final_passes)
+            source = None if synapse.source == INPUT else mapping.layers[synapse.source]
+            digits = 1 if source is None else max(source.passes, source.final_passes)
+            work += events * digits * (taps * max(where.groups) + 4)
         work += 4 * scans * layer.shape[1] * layer.shape[2] * max(where.groups) * window(layer)
         work += 4 * scans * int(np.prod(network.source_shape(layer.synapses[0])))
     waiting = 1 / (1 - min(stalls, 0.99))
@@ -287,7 +289,7 @@ def simulate_uart(
     """
     from .pysim import run_uart
 
-    check_frames(frames, network.input)
+    check_frames(frames, network.input, network.input_steps)
     requests = load_requests(images, mapping.shape)
     for index, frame in enumerate(frames):
         requests += image_requests(frame, mapping.shape, index)

@@ -388,7 +388,8 @@ def evaluate(
     from `data_dir`; `limit` takes only the first images. Everything comes from the build directory,
     which keeps the float network. The result goes into ``eval.json`` and is returned; of the
     integer SNN it holds the share of `ties` for the greatest output, where the lowest class is
-    taken, the `spikes` of an image, and the `most_spikes` of a neuron.
+    taken, the `spikes` of an image, and the `most_spikes` of a neuron; TSC neurons that send more
+    than the two of their paper make it `deviates`.
     """
     _need("torch", "torch", "evaluating the ANN and the float SNN")
     from .sim.float import ann, snn
@@ -451,6 +452,7 @@ def evaluate(
         "ties": ties / total,
         "spikes": round(spikes / total, 1),
         "most_spikes": most,
+        "deviates": most > 2 and _sends_pairs(checked),
         "images_per_second": {
             name: round(total / spent, 1) for name, spent in seconds.items() if spent > 0
         },
@@ -591,6 +593,10 @@ def _need(module: str, extra: str, purpose: str) -> None:
 
 def _build(build: Build | str | os.PathLike[str]) -> Build:
     return build if isinstance(build, Build) else read_build(Path(build))
+
+
+def _sends_pairs(build: Build) -> bool:
+    return any(layer.neuron.sends_pairs for layer in build.network.layers)
 
 
 def _store(build: Build, name: str, result: Mapping[str, Any]) -> None:

@@ -211,6 +211,8 @@ def _print_eval(result: Result) -> None:
         f"integer SNN: {result['spikes']:,.0f} spikes an image, {result['most_spikes']} at most of "
         f"a neuron, {_percent(result['ties'])} ties for the greatest output"
     )
+    if result["deviates"]:
+        print("deviating: TSC promises two spikes a neuron; use a window per layer, or the latch")
     shares = result["float_snn_over_time"]
     every = -(-len(shares) // _COLUMNS)
     shown = range(len(shares), 0, -every)[::-1]

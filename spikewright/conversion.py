@@ -354,6 +354,10 @@ def event_value(network: FloatNetwork, steps: int) -> Floats:
     part of the bias.
     """
     spec = network.input
+    if spec.code is InputCode.TSC and steps < 2:
+        raise SpikewrightError(
+            f"T is {steps}; a TSC pair encloses at most T - 1 steps, so at least 2 are needed"
+        )
     per_step = drive(network, steps) / (steps - 1 if spec.code is InputCode.TSC else steps)
     size = {
         InputCode.DIRECT: 1,

@@ -50,7 +50,7 @@ class Opcode(enum.IntEnum):
     RUN = 1
     """Run the layer that the registers describe, over all steps, on every core with GROUPS > 0."""
     READ = 2
-    """Send the first `value` potentials of the last layer from one core to the readout."""
+    """Send the first `value` outputs of the last layer from one core to the readout."""
     END = 3
     """The image is done."""
 
@@ -84,7 +84,7 @@ class Mode(enum.IntFlag):
 
 
 class Register(enum.IntEnum):
-    """Registers of a unit. Those from SOURCE_GROUPS on belong to its spike (or frame) source."""
+    """Registers of a unit. SOURCE_GROUPS to SOURCE_REPEATS are its spike (or frame) source's."""
 
     LAYER = 0
     """Index of the layer, for the trace."""
@@ -261,8 +261,6 @@ class HardwareShape:
     """Whether spikes of several digits are taken back below zero (a third row a scan)."""
     pairs: bool = False
     """Whether layers send numbers as pairs: TSC, one layer after the other."""
-    accumulates: bool = False
-    """Whether layers integrate events into the second accumulator in every step."""
     window: int = 1
     """The most membranes of a max-pool window."""
     taps: int
@@ -308,9 +306,14 @@ class HardwareShape:
         return max(plane, self.lanes * self.count_bits) if self.pairs else plane
 
     @property
+    def ends_early(self) -> bool:
+        """Whether a digit may be all of its step, so that neurons remember that theirs is over."""
+        return self.digits > 1 and self.has(Mode.CAPPED | Mode.POWER)
+
+    @property
     def state_bits(self) -> int:
         """Bits a lane of the count memory: the count, and whether the step is done."""
-        return self.count_bits + (1 if self.digits > 1 else 0)
+        return self.count_bits + self.ends_early
 
     # Widths of the fields of an event, and of addresses.
     @property

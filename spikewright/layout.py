@@ -24,6 +24,7 @@ from .hardware import (
     Mode,
     Opcode,
     Register,
+    bits_for,
 )
 from .network import INPUT, InputCode, Layer, Network, PoolKind, Synapse
 from .neuron import Digits, Negative, NeuronModel, Reset, Rounding, Tie
@@ -31,6 +32,7 @@ from .neuron import Digits, Negative, NeuronModel, Reset, Rounding, Tie
 __all__ = [
     "AxisEntry",
     "axis_table",
+    "count_bits",
     "final_digits",
     "layer_axes",
     "layer_modes",
@@ -172,6 +174,18 @@ def needs_ceils(network: Network) -> bool:
         for index, layer in enumerate(network.layers)
         for ordinary, final in [layer_modes(network, layer)]
         for passes, final_passes in [scans(network, index)]
+    )
+
+
+def count_bits(network: Network) -> int:
+    """Bits of the greatest count of any layer, and of any digit added to it; 0: nothing counts."""
+    return max(
+        (
+            bits_for(max(network.ranges.layers[index].count, 1 << max(scans(network, index)) - 1))
+            for index, layer in enumerate(network.layers)
+            if network.counts(layer)
+        ),
+        default=0,
     )
 
 
@@ -491,6 +505,11 @@ def check_ranges(network: Network, mapping: Mapping) -> None:
             raise SpikewrightError(
                 f"network: needs {name} {needed}, the hardware has {there}; compile it again"
             )
+    if count_bits(network) > shape.count_bits:
+        raise SpikewrightError(
+            f"network: counts need {count_bits(network)} bits, the hardware has "
+            f"{shape.count_bits}; compile it again"
+        )
     for index, (layer, where) in enumerate(zip(network.layers, mapping.layers, strict=True)):
         needed = scans(network, index)[1]
         if needed > where.final_passes:

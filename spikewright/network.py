@@ -607,7 +607,8 @@ class Network:
         if synapse.source == INPUT or self._sends_pairs(synapse):
             raise SpikewrightError(f"layer {layer.name}: max pooling needs a source that counts")
         source = self.layers[synapse.source].neuron
-        if source.negative is not Negative.NONE and not source.gated:
+        counts = source.gated or source.negative is Negative.NONE
+        if not counts and source.model is not NeuronModel.MAX_POOL:
             raise SpikewrightError(
                 f"layer {layer.name}: max pooling needs counts that stay positive; its source "
                 "takes spikes back without a gate"

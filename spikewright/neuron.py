@@ -64,7 +64,8 @@ class NeuronModel(enum.Enum):
 
 
 class Tie(enum.Enum):
-    """What a potential exactly at a threshold does; the papers disagree, FIRES is the default."""
+    """What a potential exactly at a threshold does; the papers disagree. FIRES is the default, but
+    for overlapped TSC. HOLDS holds at every multiple of the threshold."""
 
     FIRES = "fires"
     HOLDS = "holds"
@@ -84,7 +85,7 @@ class Negative(enum.Enum):
     BELOW_ZERO = "below-zero"
     """n = -ceil(-U / threshold) where U < 0: the residue becomes positive (QFFS; HPC Eq. 13)."""
     AT_THRESHOLD = "at-threshold"
-    """n = -floor(-U / threshold) (Ca-LIF; HPC Eq. 14 read literally)."""
+    """n = -floor(-U / threshold) (Ca-LIF; HPC Eq. 14 with its floor)."""
 
 
 class Digits(enum.Enum):
@@ -149,7 +150,7 @@ class NeuronSpec:
     def buffered(
         cls, smax: int = 2, negative: Negative = Negative.BELOW_ZERO, tie: Tie = Tie.FIRES
     ) -> NeuronSpec:
-        """HPC's neuron; `negative` AT_THRESHOLD is Eq. 14 read literally."""
+        """HPC's neuron; `negative` AT_THRESHOLD has the floor of Eq. 14."""
         gated = negative is not Negative.NONE
         return cls(
             NeuronModel.BUFFERED,
@@ -243,6 +244,10 @@ class NeuronSpec:
             raise SpikewrightError(f"neuron {name}: takes spikes back at the negative threshold")
         if self.model is NeuronModel.MAX_POOL and self.negative is not Negative.AT_THRESHOLD:
             raise SpikewrightError(f"neuron {name}: takes spikes back where its maximum falls")
+        if self.zmax is not None and not self.gated:
+            raise SpikewrightError(
+                f"neuron {name}: Zmax bounds a count, which needs the gate to stay above zero"
+            )
         if self.latch and self.window is not Window.OVERLAPPED:
             raise SpikewrightError(f"neuron {name}: the latch belongs to overlapped windows")
 
@@ -322,5 +327,5 @@ _CHOICES: dict[NeuronModel, set[str]] = {
     NeuronModel.CALCIUM: {"tie", "negative", "gated", "smax", "zmax", "rounding"},
     NeuronModel.TSC: {"tie", "window", "latch"},
     NeuronModel.MAX_POOL: {"negative", "smax"},
-    NeuronModel.INTEGRATOR: {"tie"},
+    NeuronModel.INTEGRATOR: set(),
 }

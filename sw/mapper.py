@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import HardwareShape, LayerMapping, Mapping, Mode, bits_for
+from spikewright.hardware import HardwareShape, LayerMapping, Mapping, Mode
 from spikewright.layout import (
+    count_bits,
     layer_axes,
     layer_modes,
     needs_ceils,
@@ -69,6 +70,8 @@ def _sent_digits(network: Network, index: int) -> int:
     if layer.reads_input:
         return network.input.bits if network.direct(layer) else 0
     source = only_synapse(layer).source
+    if network.layers[source].neuron.codes:
+        return 0  # pairs of single events
     return max(scans(network, source)) - 1
 
 
@@ -130,12 +133,7 @@ def map_network(network: Network, *, cores: int = 1, lanes: int = 16) -> Mapping
             default=0,
         )
 
-    counts_bits = [
-        bits_for(max(network.ranges.layers[index].count, 1 << max(scans(network, index)) - 1))
-        for index, layer in enumerate(network.layers)
-        if network.counts(layer)
-    ]
-    count_bits = max(counts_bits, default=0)
+    counted = count_bits(network)
     frame = network.frame_shape
 
     sizes: dict[str, Any] = {
@@ -147,17 +145,18 @@ def map_network(network: Network, *, cores: int = 1, lanes: int = 16) -> Mapping
         "seed": network.input.seed if network.input.code is InputCode.BERNOULLI else 0,
         "pixel_bits": network.input.bits,
         "weight_bits": network.weight_bits,
-        "membrane_bits": max(network.membrane_bits, count_bits + 1),
-        "compare_bits": max(network.compare_bits, network.membrane_bits, count_bits + 1),
+        "membrane_bits": max(network.membrane_bits, counted + 1),
+        "compare_bits": max(
+            network.compare_bits, network.membrane_bits, network.current_bits, counted + 1
+        ),
         "current_bits": network.current_bits,
-        "count_bits": count_bits,
+        "count_bits": counted,
         "digits": digits,
         "shift_max": shift,
         "modes": int(modes),
         "signed": any(layer.neuron.signed for layer in network.layers if not layer.neuron.codes),
         "ceils": rows == 3,
         "pairs": any(layer.neuron.codes for layer in network.layers),
-        "accumulates": any(network.accumulates(layer) for layer in network.layers),
         "window": max(window(layer) for layer in network.layers),
         "taps": taps,
         "outputs": network.layers[-1].shape[0],

@@ -417,6 +417,18 @@ MODELS = [
 ]
 
 
+def test_tsc_as_printed_deviates(work, capsys):
+    """Without a latch, its neurons send more spikes than the paper counts."""
+    x = np.random.default_rng(0).integers(256, size=(10, 1, 10, 10), dtype=np.uint8)
+    np.savez("data.npz", x=x, y=np.arange(10) % 4)
+    options = "-T 16 --neuron tsc --window overlapped --code tsc --data data.npz"
+    assert run(["compile", "nets.py:averaging", *SHAPE, *options.split()], capsys)[0] == 0
+    status, output, _ = run(["eval", "out", "--data", "data.npz"], capsys)
+    assert status == 0
+    assert "\ndeviating: TSC promises two spikes a neuron" in output
+    assert json.loads(Path("out/eval.json").read_text())["deviates"]
+
+
 @pytest.mark.parametrize(("net", "options", "text"), MODELS, ids=[case[1] for case in MODELS])
 def test_models_and_codes(net, options, text, work, capsys):
     """Compiled, evaluated and reported, in the words of the papers."""
@@ -431,6 +443,7 @@ def test_models_and_codes(net, options, text, work, capsys):
     assert (status, errors) == (0, [])
     assert output.startswith("10 images (data.npz), T=4\n")
     assert f"\nneurons: {text}; code: " in output
+    assert "\ndeviating: " not in output
     facts = json.loads(Path("out/report.json").read_text())
     conversion = facts["build"]["about"]["conversion"]
     assert conversion["neuron"] == (options.split()[1] if "--neuron" in options else "if")

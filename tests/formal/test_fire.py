@@ -284,7 +284,7 @@ class Steps(Elaboratable):
                 m.d.comb += unit.ceil.eq((given.threshold << digit) - given.threshold)
             if shape.count_bits:
                 m.d.comb += unit.count.eq(Mux(top, given.count, count))
-            if shape.digits > 1:
+            if shape.ends_early:
                 m.d.comb += unit.done.eq(Mux(top, given.done, done))
             given, sent, signs, valid = self.later(m, digit, given, sent, signs, valid)
             scans = self.pick(given, lambda one, digit=digit: one.digits > digit)
@@ -293,7 +293,7 @@ class Steps(Elaboratable):
                 m.d.comb += unit.mode[name].eq(scans & allowed)
             value = unit.value
             count = unit.new_count if shape.count_bits else 0
-            done = unit.new_done if shape.digits > 1 else 0
+            done = unit.new_done if shape.ends_early else 0
             sent = sent + Mux(unit.spike, Mux(unit.negative, -amount, amount), 0)
             signs |= Cat(unit.spike & ~unit.negative, unit.spike & unit.negative)
         self.compare(m, given, value, count, sent, signs, valid)

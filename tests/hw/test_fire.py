@@ -242,7 +242,7 @@ class Scans(wiring.Component):
                 m.d.comb += unit.ceil.eq((given.threshold << digit) - given.threshold)
             if shape.count_bits:
                 m.d.comb += unit.count.eq(sent.count)
-            if shape.digits > 1:
+            if shape.ends_early:
                 m.d.comb += unit.done.eq(done)
                 done = unit.new_done
             before, after = (Signal(SENT, name=f"{name}_{digit}") for name in ("before", "after"))

@@ -30,7 +30,6 @@ SHAPE = HardwareShape(
     signed=False,
     ceils=False,
     pairs=False,
-    accumulates=False,
     window=1,
     taps=3,
     outputs=2,

@@ -67,9 +67,8 @@ def pooling(r, model, index, source):
         smax = r.choice([n for n in (1, 2, 4, 8) if n >= source.neuron.smax])
         spec, kind = NeuronSpec.max_pool(smax), PoolKind.MAX
     else:
-        zmax = r.choice([None, None, 2])
         tie, smax, rounding = r.choice(list(Tie)), r.choice([1, 2, 4]), r.choice(list(Rounding))
-        spec = NeuronSpec.calcium(smax, rounding, gated=False, zmax=zmax, tie=tie)
+        spec = NeuronSpec.calcium(smax, rounding, gated=False, tie=tie)
         kind = PoolKind.AVERAGE
         threshold *= r.choice([1, size[0] * size[1]])
     synapse = Synapse(index - 1, weight, pool=Pool(size, kind))

@@ -253,30 +253,37 @@ class FakeQuant(nn.Module):
 class SymmetricWeight(nn.Module):
     """Weights in `bits` signed bits without zero point, one scale an output channel.
 
-    ``s * round(w / s)`` with ``s = max |w| / (2**(bits - 1) - 1)`` of the channel, so nothing is
-    clipped; the gradient is that of the identity. A parametrisation: see :func:`quantise_weights`.
+    ``s * round(w / s)`` with ``s = max |w| / (2**(bits - 1) - 1)`` of the channel, or with `shared`
+    of all, so nothing is clipped; the gradient is that of the identity. A parametrisation: see
+    :func:`quantise_weights`. `bits` is 2 to 16; raises SpikewrightError for others.
     """
 
-    def __init__(self, bits: int = 8) -> None:
+    def __init__(self, bits: int = 8, *, shared: bool = False) -> None:
         super().__init__()
         if not 2 <= bits <= 16:
             raise SpikewrightError(f"SymmetricWeight: {bits} bits; choose 2 to 16")
-        self.bits = bits
+        self.bits, self.shared = bits, shared
 
     def forward(self, weight: Tensor) -> Tensor:
         fixed = weight.detach()
-        axes = tuple(range(1, weight.ndim))
+        axes = tuple(range(0 if self.shared else 1, weight.ndim))
         scale = fixed.abs().amax(axes, keepdim=True).clamp_min(_SMALLEST**2)
         scale = scale / (2 ** (self.bits - 1) - 1)
         return weight + (scale * torch.round(fixed / scale) - fixed)
 
     def extra_repr(self) -> str:
-        return f"bits={self.bits}"
+        return f"bits={self.bits}, shared={self.shared}"
 
 
-def quantise_weights(module: nn.Module, bits: int = 8) -> nn.Module:
-    """`module` itself, the weight of every Conv2d and Linear in it from now on as `bits` bits."""
-    for layer in list(module.modules()):
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            parametrize.register_parametrization(layer, "weight", SymmetricWeight(bits))
+def quantise_weights(module: nn.Module, bits: int = 8, *, integrator: bool = True) -> nn.Module:
+    """`module` itself, the weight of every Conv2d and Linear in it from now on as `bits` bits.
+
+    The scales are those of :mod:`.quantise`, one an output channel, but where the last layer is an
+    `integrator` one for all its outputs. So a trained network's integers are those of its training
+    wherever the thresholds of a layer agree.
+    """
+    layers = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    for layer in layers:
+        weight = SymmetricWeight(bits, shared=integrator and layer is layers[-1])
+        parametrize.register_parametrization(layer, "weight", weight)
     return module

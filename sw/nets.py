@@ -74,11 +74,15 @@ class _Activations:
         return nn.ReLU()
 
     def finish(self, net: nn.Sequential) -> nn.Sequential:
-        """`net` with what comes last."""
+        """`net`, which ends in a linear layer, with what comes last."""
         if self.counts:
+            # An output that starts below zero for its own images would get no gradient, ever.
+            last = net[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.constant_(last.bias, _LAMBDA / 2)
             net.add_module("act", self(last=True))
         if self.activation == "calif":
-            quantise_weights(net, _WEIGHT_BITS)
+            quantise_weights(net, _WEIGHT_BITS, integrator=not self.counts)
         return net
 
 

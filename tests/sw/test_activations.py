@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from spikewright import SpikewrightError
+from spikewright.sw import nets
 from spikewright.sw.activations import (
     LSQ,
     NQ,
@@ -17,6 +18,9 @@ from spikewright.sw.activations import (
     SymmetricWeight,
     quantise_weights,
 )
+from spikewright.sw.convert import convert
+from spikewright.sw.frontend import trace
+from spikewright.sw.quantise import quantise
 
 
 @pytest.mark.parametrize(("levels", "lam"), [(1, 1.0), (4, 8.0), (7, 0.3), (16, 2.5)])
@@ -292,7 +296,7 @@ def test_weights_are_on_a_symmetric_grid_of_each_channel(bits):
     real = layer.weight.detach().clone()
     real[2] *= 100
     layer.weight.data.copy_(real)
-    quantise_weights(nn.Sequential(layer), bits)
+    quantise_weights(nn.Sequential(layer), bits, integrator=False)
     limit = 2 ** (bits - 1) - 1
     scale = real.abs().amax((1, 2, 3), keepdim=True) / limit
     integers = layer.weight.detach() / scale
@@ -300,6 +304,38 @@ def test_weights_are_on_a_symmetric_grid_of_each_channel(bits):
     assert integers.abs().amax((1, 2, 3)).round().tolist() == [limit] * 4
     torch.testing.assert_close(integers.round(), (real / scale).round())
     assert SymmetricWeight(bits)(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
+
+
+def test_an_integrator_has_one_scale():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    real = module[1].weight.detach().clone()
+    quantise_weights(module, 4)
+    scale = real.abs().max() / 7
+    torch.testing.assert_close(module[1].weight, scale * (real / scale).round())
+    first = module[0].weight.abs().amax(1)
+    torch.testing.assert_close(first, module[0].parametrizations.weight.original.abs().amax(1))
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_integers_of_training_are_the_compilers(bits, norm):
+    """Per channel, batch norms folded in, and shared by the outputs of the integrator."""
+    torch.manual_seed(2)
+    module = nets.lenet5(activation="qcfs", norm=norm)
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if "norm" in name and value.ndim:
+            value.data.uniform_(0.5, 2.0)
+    quantise_weights(module.eval(), bits)
+    network = convert(trace(module, torch.rand(1, 1, 28, 28)))
+    integer = quantise(network, steps=8, weight_bits=bits)
+    layers = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    limit = 2 ** (bits - 1) - 1
+    for layer, made in zip(layers, integer.layers, strict=True):
+        real = layer.parametrizations.weight.original.detach().double()
+        axes = (1, 2, 3) if real.ndim == 4 else (1,)
+        peak = real.abs().max() if layer is layers[-1] else real.abs().amax(axes, keepdim=True)
+        expected = (real / peak * limit).round().numpy()
+        np.testing.assert_array_equal(made.synapses[0].weight.reshape(expected.shape), expected)
 
 
 def test_weights_learn_straight_through():

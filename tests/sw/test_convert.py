@@ -133,7 +133,7 @@ def test_a_converted_qrelu_layer_gives_its_activation(steps, smax):
     np.testing.assert_allclose(hpc.layers[0].threshold, bound / smax)
     assert hpc.layers[0].initial.tolist() == [0, 0, 0]
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    counts = Golden(quantise(hpc, steps=steps)).run(pixels).counts[0][0]
+    counts = Golden(quantise(hpc, steps=steps)).run(pixels).spike_counts[0][0]
     u = (pixels[0] - 10.0) / 255 * FACTORS[:, None, None] * levels / bound[:, None, None]
     expected = np.clip(np.floor(u), 0, levels)
     near = np.abs(u - np.rint(u)) < 0.02

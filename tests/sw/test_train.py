@@ -145,6 +145,27 @@ def test_noise_is_set_after_each_epoch_from_the_validation_split(folder, tmp_pat
     assert equal(quiet, weights(tmp_path / "qcfs"))  # none in the first epoch
 
 
+def test_every_batch_has_noise_of_its_own(folder, tmp_path, monkeypatch):
+    seeds = []
+    seed = torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda value: seeds.append(value) or seed(value))
+    train.train(tmp_path / "net", QUICK, data_dir=folder)
+    assert len(seeds) == 1 + 3 * 16  # the first is for the weights
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_epochs_are_judged_by_settled_neurons(folder, tmp_path, monkeypatch):
+    judged = []
+    golden = train.Golden
+    monkeypatch.setattr(train, "Golden", lambda network: judged.append(network) or golden(network))
+    settings = Settings(**{**vars(QUICK), "method": "qffs", "levels": 3, "steps": 3, "epochs": 1})
+    train.train(tmp_path / "net", settings, data_dir=folder)
+    counts = Settings(**{**vars(settings), "counts": True})
+    train.train(tmp_path / "counts", counts, data_dir=folder)
+    assert [network.input_steps for network in judged] == [3] * 4
+    assert [network.steps for network in judged] == [3, 3, 10, 10]  # even input; and 7 to settle
+
+
 def test_counts_can_be_trained_for(folder, tmp_path):
     settings = Settings("qffs", "mlp", epochs=8, batch=16, lr=0.05, validation=100, counts=True)
     record = train.train(tmp_path / "net", settings, data_dir=folder)

@@ -202,6 +202,7 @@ def compile(
     notes: list[str] = []
     if not network.converted:
         progress("setting thresholds", None)
+        chosen = chosen.suited(network, steps)
         with _noted(notes):
             network = convert(
                 network,

@@ -276,7 +276,7 @@ def _train(args: argparse.Namespace, progress: Progress) -> Result:
 
     names = (
         *("method", "net", "data", "epochs", "batch", "lr", "weight_decay", "levels", "steps"),
-        *("bits", "width", "norm", "flip", "shift", "validation", "seed"),
+        *("bits", "width", "norm", "counts", "flip", "shift", "validation", "seed"),
     )
     settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     record = api.train(args.output, data_dir=args.data_dir, progress=progress, **settings)
@@ -650,8 +650,13 @@ def _neuron_options(parser: argparse.ArgumentParser) -> None:
     choice(neuron, "readout", "what the last layer gives (potentials)")
 
 
+_METHODS = ("qcfs", "nq", "hpc", "qffs", "calif", "relu")
+
+
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", choices=("qcfs", "relu"), help="activation (qcfs)")
+    parser.add_argument(
+        "--method", choices=_METHODS, help="the paper whose activation it is (qcfs)"
+    )
     parser.add_argument("--net", help="lenet5 or mlp (lenet5)")
     parser.add_argument("--data", help="data set (fashion-mnist)")
     _data_directory(parser)
@@ -659,11 +664,26 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=_whole(1), help="images a batch (128)")
     parser.add_argument("--lr", type=_real(0), help="first learning rate (0.1)")
     parser.add_argument("--weight-decay", type=float, help="(0.0001)")
-    parser.add_argument("--levels", type=_whole(1), help="L of QCFS (8)")
-    parser.add_argument("-T", "--steps", type=_whole(1), help="T that epochs are judged at (8)")
+    parser.add_argument(
+        "--levels",
+        type=_whole(1),
+        help="steps of an activation: qcfs, nq 8; hpc 2 T; qffs 2**b - 1 (3); calif 255",
+    )
+    parser.add_argument(
+        "-T",
+        "--steps",
+        type=_whole(1),
+        help="T that epochs are judged at (8; qffs LEVELS, calif 16)",
+    )
     parser.add_argument("--bits", type=_whole(2), help="weight bits that epochs are judged at (8)")
     parser.add_argument("--width", type=_real(0), help="multiplies the hidden layers (1)")
     parser.add_argument("--norm", action="store_true", default=None, help="batch norms")
+    parser.add_argument(
+        "--counts",
+        action="store_true",
+        default=None,
+        help="an activation at the end: counts as output",
+    )
     parser.add_argument("--flip", action="store_true", default=None, help="mirror images")
     parser.add_argument("--shift", type=_whole(0), help="move images by so many pixels (0)")
     parser.add_argument("--validation", type=_whole(1), help="images held back (5000)")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -60,13 +60,15 @@ class Conversion:
     """The choices; None is the default of the neuron's paper. A choice of another model is refused.
 
     - `neuron`, `code`: the papers' neuron, and how the frame becomes spikes
-    - `initial`: V(0) in thresholds, 0 to 1 excluded: 1/2 for IF and QFFS; for HPC and TSC, whose
-      papers' activations round down, 1/2 behind QCFS only; else 0
-    - `smax`: most spikes a step, 1, 2, 4 or 8 (HPC 2, Ca-LIF 1)
+    - `initial`: V(0) in thresholds, 0 to 1 excluded: 1/2 for IF and QFFS, but 0 behind QReLU; for
+      HPC and TSC, whose papers' activations round down, 1/2 behind QCFS only; else 0
+    - `smax`: most spikes a step, 1, 2, 4 or 8 (HPC what its QReLU was trained for, else 2; Ca-LIF
+      1)
     - `negative`: when HPC takes spikes back (below-zero)
-    - `zmax`: greatest count of a hidden neuron, where its activation saturates (QFFS and Ca-LIF T;
-      ``"none"``: Ca-LIF as printed, without a bound); `output_zmax` that of a QFFS layer whose
-      counts are the output (2 zmax + 1, one bit more)
+    - `zmax`: greatest count of a hidden neuron, where its activation saturates (QFFS the levels of
+      the activations if they agree, T at most; else and Ca-LIF T; ``"none"``: Ca-LIF as printed,
+      without a bound); `output_zmax` that of a QFFS layer whose counts are the output (the levels
+      of its activation, at most and else 2 zmax + 1, one bit more)
     - `settle`: QFFS's steps after the input (zmax, and what `output_zmax` exceeds T by; where
       `exact`, as many as exactness needs)
     - `rounding`: Ca-LIF's rounding phase (drain)
@@ -170,6 +172,24 @@ class Conversion:
                 "have nothing more to tell"
             )
 
+    def suited(self, network: FloatNetwork, steps: int) -> Conversion:
+        """With the choices that are still open as the activations of `network` were trained."""
+        *hidden, last = (layer.activation for layer in network.layers)
+        match self.neuron:
+            case NeuronModel.BUFFERED if self.smax is None:
+                trained = {a.smax for a in (*hidden, last) if a.smax is not None}
+                return replace(self, smax=trained.pop()) if len(trained) == 1 else self
+            case NeuronModel.BOUNDED:
+                levels = {a.levels for a in hidden if a.levels is not None}
+                zmax = self.zmax
+                if zmax is None and len(levels) == 1:
+                    zmax = min(levels.pop(), steps)
+                output = self.output_zmax
+                if output is None and self.readout is Readout.COUNTS and last.levels is not None:
+                    output = min(last.levels, replace(self, zmax=zmax)._last_zmax(steps) or 1)
+                return replace(self, zmax=zmax, output_zmax=output)
+        return self
+
     def hidden(self, steps: int) -> NeuronSpec:
         """The neuron of a hidden activation."""
         return self._spec(self._zmax(steps))
@@ -193,6 +213,8 @@ class Conversion:
         """V(0) of a neuron that stands for `activation`, in thresholds."""
         if self.initial is not None:
             return self.initial
+        if activation.kind is ActivationKind.QRELU:
+            return 0.0
         rounds = activation.kind is ActivationKind.QCFS
         return {
             NeuronModel.CALCIUM: 0.0,

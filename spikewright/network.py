@@ -239,29 +239,42 @@ class ActivationKind(enum.Enum):
     QCFS = "qcfs"
     """``threshold * clip(floor(z * levels / threshold + 0.5) / levels, 0, 1)`` (NQ Eq. 6)."""
 
+    QRELU = "qrelu"
+    """The same without the 0.5: it rounds down (HPC Eq. 8)."""
+
+
+_LEVELLED = (ActivationKind.QCFS, ActivationKind.QRELU)
+
 
 @dataclass(frozen=True)
 class Activation:
-    """`threshold`: positive, of shape ``(channels,)``; `levels`: QCFS's L. None where unused."""
+    """`threshold`: positive, of shape ``(channels,)``, where the activation saturates; `levels`:
+    QCFS's L, QReLU's T * Smax; `smax`: the Smax that a QReLU was trained for. None where unused.
+    """
 
     kind: ActivationKind
     threshold: Floats | None = None
     levels: int | None = None
+    smax: int | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
             object.__setattr__(self, "threshold", _finite(self.threshold, "activation threshold"))
             if self.threshold.ndim != 1 or not (self.threshold > 0).all():
                 raise SpikewrightError("activation: thresholds must be positive, one a channel")
-        needs = self.kind in (ActivationKind.CLIP, ActivationKind.QCFS)
+        needs = self.kind in (ActivationKind.CLIP, *_LEVELLED)
         if needs != (self.threshold is not None):
             raise SpikewrightError(
                 f"activation {self.kind.value}: threshold is {'missing' if needs else 'not used'}"
             )
-        if (self.kind is ActivationKind.QCFS) != (self.levels is not None):
-            raise SpikewrightError("activation: levels belong to qcfs, and qcfs needs them")
+        if (self.kind in _LEVELLED) != (self.levels is not None):
+            raise SpikewrightError(
+                "activation: levels belong to qcfs and qrelu, and these need them"
+            )
         if self.levels is not None and self.levels < 1:
             raise SpikewrightError(f"activation: {self.levels} levels; at least 1 is needed")
+        if self.smax is not None and self.kind is not ActivationKind.QRELU:
+            raise SpikewrightError("activation: only qrelu has an Smax")
 
 
 @dataclass(frozen=True)
@@ -371,6 +384,7 @@ class FloatNetwork:
                 "activation": {
                     "kind": layer.activation.kind.value,
                     "levels": layer.activation.levels,
+                    "smax": layer.activation.smax,
                 },
                 "neuron": layer.neuron.to_json() if layer.neuron else None,
                 "synapses": [],
@@ -409,6 +423,7 @@ class FloatNetwork:
                     ActivationKind(entry["activation"]["kind"]),
                     arrays.get(f"{i}.activation"),
                     entry["activation"]["levels"],
+                    entry["activation"].get("smax"),
                 )
                 synapses = tuple(
                     FloatSynapse(weight=arrays[f"{i}.{j}.weight"], **geometry_from_json(g))

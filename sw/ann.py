@@ -18,7 +18,7 @@ from ..network import (
     PoolKind,
 )
 
-__all__ = ["ann_forward", "model_input", "pooled"]
+__all__ = ["ann_forward", "ann_layers", "model_input", "pooled"]
 
 
 def pooled(pool: Pool, source: torch.Tensor) -> torch.Tensor:
@@ -56,13 +56,22 @@ def _activate(activation: Activation, z: torch.Tensor) -> torch.Tensor:
     threshold = torch.tensor(activation.threshold, dtype=z.dtype, device=z.device)[:, None, None]
     if activation.levels is None:
         return torch.minimum(functional.relu(z), threshold)
-    level = torch.floor(z * activation.levels / threshold + 0.5) / activation.levels
+    half = 0.5 if activation.kind is ActivationKind.QCFS else 0.0
+    level = torch.floor(z * activation.levels / threshold + half) / activation.levels
     return threshold * level.clamp(0.0, 1.0)
 
 
-@torch.no_grad()
 def ann_forward(network: FloatNetwork, x: torch.Tensor) -> torch.Tensor:
     """Outputs ``(N, outputs)`` of the ANN, the last layer flattened in (channel, y, x) order.
+
+    `x` is as for :func:`ann_layers`.
+    """
+    return ann_layers(network, x)[-1].flatten(1)
+
+
+@torch.no_grad()
+def ann_layers(network: FloatNetwork, x: torch.Tensor) -> list[torch.Tensor]:
+    """What every layer of the ANN gives, ``(N, C, H, W)`` each, behind its activation.
 
     `x` holds N inputs ``(N, C, H, W)`` as the model sees them, ``(pixel - mean) * scale``; its
     dtype and device are those of the computation. Raises SpikewrightError for another shape.
@@ -76,4 +85,4 @@ def ann_forward(network: FloatNetwork, x: torch.Tensor) -> torch.Tensor:
         bias = torch.tensor(layer.bias, dtype=x.dtype, device=x.device)[:, None, None]
         z = bias + sum(_synapse(synapse, values[synapse.source]) for synapse in layer.synapses)
         values[index] = _activate(layer.activation, z)
-    return values[len(network.layers) - 1].flatten(1)
+    return [values[index] for index in range(len(network.layers))]

@@ -1,11 +1,12 @@
 """From ANN to float SNN: which neuron each layer gets, its threshold and its initial potential.
 
-Lambda is what an activation saturates at: QCFS's learned one, the bound of a clipped ReLU, or for a
-plain ReLU a percentile of its values on calibration images (Rueckauer et al. 2017; TSC takes a
-share of the greatest). Over T steps a neuron counts the activation in `levels` steps of lambda, so
-its threshold is ``lambda * D / levels``: lambda for IF (NQ Eq. 5-7), Ca-LIF (Eq. 4) and TSC,
-``lambda / Smax`` for HPC, ``T * s`` with ``s = lambda / Zmax`` for QFFS. :mod:`..conversion` has
-the choices, and D. The last layer becomes an integrator, or fires where its counts are the output.
+Lambda is what an activation saturates at: the learned one of QCFS or QReLU, the bound of a clipped
+ReLU, or for a plain ReLU a percentile of its values on calibration images (Rueckauer et al. 2017;
+TSC takes a share of the greatest). Over T steps a neuron counts the activation in `levels` steps
+of lambda, so its threshold is ``lambda * D / levels``: lambda for IF (NQ Eq. 5-7), Ca-LIF (Eq. 4)
+and TSC, ``lambda / Smax`` for HPC, ``T * s`` with ``s = lambda / Zmax`` for QFFS.
+:mod:`..conversion` has the choices, and D. The last layer becomes an integrator, or fires where its
+counts are the output.
 
 Max pools get a layer of neurons of their own (QFFS 4.5), average pools where asked for (Ca-LIF
 Eq. 6).
@@ -66,18 +67,22 @@ def convert(
     lambda is `conversion`'s share of the `percentile` of its values over all images and positions,
     of the whole layer or with `channelwise` of each channel; a clipped ReLU's the lesser of that
     and its bound. A channel that is silent on all images takes its layer's value, a silent layer 1.
-    QCFS needs no images. Where a ReLU needs them and there are none, seeded noise is used and a
-    :class:`ConversionWarning` given; another is given where QFFS neurons settle for fewer steps
-    than exactness needs. Raises SpikewrightError for calibration images of another shape or type,
-    a percentile outside 0..100, and a conversion that does not suit the network or T.
+    QCFS and QReLU need no images. Where a ReLU needs them and there are none, seeded noise is used
+    and a :class:`ConversionWarning` given; another is given where QFFS neurons settle for fewer
+    steps than exactness needs. Choices that are open follow the training, see
+    :meth:`~spikewright.conversion.Conversion.suited`. Raises SpikewrightError for calibration
+    images of another shape or type, a percentile outside 0..100, and a conversion that does not
+    suit the network or T.
     """
     chosen = Conversion() if conversion is None else conversion
     t = _steps(chosen, steps)
+    chosen = chosen.suited(network, t)
     percentile = chosen.percentile if percentile is None else percentile
     if not 0 < percentile <= 100:
         raise SpikewrightError(f"percentile {percentile}: must lie in 0..100, 0 excluded")
     network = _coded(network, chosen)
     _check_last(network.layers[-1], chosen)
+    _check_rounding(network, chosen)
     if calibration is not None:
         _check_images(calibration, network.input, t)
     elif any(layer.activation.kind is ActivationKind.RELU for layer in network.layers):
@@ -133,6 +138,16 @@ def _check_last(layer: FloatLayer, conversion: Conversion) -> None:
             f"layer {layer.name}: is linear, so it has no counts of spikes; end the module with "
             "ReLU or QCFS, or read potentials"
         )
+
+
+def _check_rounding(network: FloatNetwork, conversion: Conversion) -> None:
+    for layer in network.layers:
+        rounds_down = layer.activation.kind is ActivationKind.QRELU
+        if conversion.exact and conversion.neuron is NeuronModel.CALCIUM and rounds_down:
+            raise SpikewrightError(
+                f"layer {layer.name}: rounds down, and the rounding phase of ca-lif rounds to "
+                "nearest; use qffs or tsc"
+            )
 
 
 def _check_settle(network: FloatNetwork, conversion: Conversion, steps: int) -> None:

@@ -34,7 +34,7 @@ from ..network import (
     FloatSynapse,
     InputSpec,
 )
-from .activations import QCFS
+from .activations import LSQ, NQ, QCFS, FakeQuant, QReLU
 from .ann import ann_forward
 from .merge import Average, Linear, Maximum, Operation, PerPosition, merge
 
@@ -50,8 +50,8 @@ CHECKED_FRAMES = 4
 """Random frames that the comparison with the module uses besides the example."""
 
 _SUPPORTED = (
-    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, average and max "
-    "pooling, Flatten and Dropout"
+    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, NQ, QReLU, LSQ, "
+    "FakeQuant, average and max pooling, Flatten and Dropout"
 )
 _USE_RELU = "use ReLU or QCFS and retrain"
 _FEED_FORWARD = "recurrent layers have no counterpart; use a feed-forward network"
@@ -130,7 +130,9 @@ def _evaluated(module: torch.nn.Module) -> torch.nn.Module:
 
 class _Tracer(torch.fx.Tracer):
     def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, QCFS) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (QCFS, QReLU, LSQ, FakeQuant)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 def _graph(module: torch.nn.Module) -> torch.fx.GraphModule:
@@ -178,6 +180,7 @@ class _Squash:
     kind: ActivationKind
     threshold: float | None = None
     levels: int | None = None
+    smax: int | None = None
 
     def after(self, before: _Squash) -> _Squash | None:
         """The one activation that equals this one directly behind `before`, if there is one."""
@@ -720,9 +723,20 @@ def _clamp_min(site: _Site, x: _Value, min: Any) -> _Value:
     return _clip(site, x, min, None)
 
 
-def _qcfs(site: _Site, x: _Value, m: QCFS) -> _Value:
+def _rounded(name: str) -> Callable[[_Site, _Value, QCFS | LSQ | FakeQuant], _Value]:
+    """Activations of so many levels that round to nearest; `name` is what sets their threshold."""
+
+    def handler(site: _Site, x: _Value, m: QCFS | LSQ | FakeQuant) -> _Value:
+        site.array(getattr(m, name), name)
+        squash = _Squash(site.where, ActivationKind.QCFS, m.threshold.item(), m.levels)
+        return site.then(x, squash, x.shape)
+
+    return handler
+
+
+def _qrelu(site: _Site, x: _Value, m: QReLU) -> _Value:
     site.array(m.lam, "lam")
-    squash = _Squash(site.where, ActivationKind.QCFS, m.threshold.item(), m.levels)
+    squash = _Squash(site.where, ActivationKind.QRELU, m.threshold.item(), m.levels, m.smax)
     return site.then(x, squash, x.shape)
 
 
@@ -750,7 +764,11 @@ _MODULES: dict[type, Callable[[_Site, _Value, Any], _Value]] = {
     torch.nn.ReLU: lambda s, x, m: _relu(s, x),
     torch.nn.ReLU6: lambda s, x, m: _relu6(s, x),
     torch.nn.Hardtanh: lambda s, x, m: _clip(s, x, m.min_val, m.max_val),
-    QCFS: _qcfs,
+    QCFS: _rounded("lam"),
+    NQ: _rounded("lam"),
+    LSQ: _rounded("step"),
+    FakeQuant: _rounded("range"),
+    QReLU: _qrelu,
     torch.nn.AvgPool2d: lambda s, x, m: _avg_pool2d(
         s, x, m.kernel_size, m.stride, m.padding, divisor_override=m.divisor_override
     ),
@@ -928,7 +946,7 @@ def _activation(squash: _Squash | None, channels: int) -> Activation:
     if squash is None:
         return Activation(ActivationKind.NONE)
     threshold = None if squash.threshold is None else np.full(channels, squash.threshold)
-    return Activation(squash.kind, threshold, squash.levels)
+    return Activation(squash.kind, threshold, squash.levels, squash.smax)
 
 
 # -------------------------------------------------------------------------------------- comparison

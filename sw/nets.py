@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
@@ -13,26 +14,76 @@ from torch import nn
 from ..errors import SpikewrightError
 from ..files import write_bytes
 from ..network import SCHEMA, Shape
-from .activations import QCFS
+from .activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
 
 __all__ = ["ACTIVATIONS", "NETS", "build", "lenet5", "mlp", "save"]
 
-ACTIVATIONS = ("qcfs", "relu")
+ACTIVATIONS = ("qcfs", "nq", "hpc", "qffs", "calif", "relu")
 
 _LAMBDA = 2.0
-"""QCFS's lambda at the start: its first step is then within reach of untrained, unnormed layers. At
-the 8 that suits deep nets with batch norms all outputs start as zero, and often stay so."""
+"""Lambda of QCFS and QReLU at the start: its first step is then within reach of untrained, unnormed
+layers. At the 8 that suits deep nets with batch norms all outputs start as zero, and often stay so.
+"""
+
+_WEIGHT_BITS = 8
+"""Of Ca-LIF's weights."""
 
 
-def _activation(kind: str, levels: int) -> Callable[[], nn.Module]:
-    """A maker of fresh activations; `levels` is the L of QCFS, which ReLU has no use for."""
-    if kind == "qcfs":
-        return lambda: QCFS(levels, _LAMBDA)
-    if kind == "relu":
-        return nn.ReLU
-    raise SpikewrightError(
-        f"activation {kind}: is not known; choose one of {', '.join(ACTIVATIONS)}"
-    )
+@dataclass(frozen=True)
+class _Activations:
+    """What a net takes besides its size.
+
+    `activation` is a method's: QCFS, NQ, QReLU (hpc), LSQ (qffs), FakeQuant with quantised weights
+    (calif) or ReLU. `levels` is how many steps it has, which ReLU has no use for: QCFS's L, QReLU's
+    T * Smax, of LSQ and FakeQuant 2**b - 1. `smax` is QReLU's. With `counts` there is an activation
+    behind the last layer too, whose counts can be read out; LSQ has one bit more there.
+    """
+
+    activation: str = "qcfs"
+    levels: int = 8
+    smax: int = 2
+    counts: bool = False
+
+    def __post_init__(self) -> None:
+        kind, levels = self.activation, self.levels
+        if kind not in ACTIVATIONS:
+            raise SpikewrightError(
+                f"activation {kind}: is not known; choose one of {', '.join(ACTIVATIONS)}"
+            )
+        if kind == "hpc" and (levels < self.smax or levels % self.smax):
+            raise SpikewrightError(
+                f"levels {levels}: QReLU has T * Smax, a multiple of Smax = {self.smax}"
+            )
+        if kind in ("qffs", "calif") and (levels < 1 or levels & (levels + 1)):
+            raise SpikewrightError(f"levels {levels}: b bits have 2**b - 1, such as 3 or 255")
+
+    def __call__(self, *, last: bool = False) -> nn.Module:
+        """A fresh one."""
+        bits = self.levels.bit_length()
+        match self.activation:
+            case "qcfs":
+                return QCFS(self.levels, _LAMBDA)
+            case "nq":
+                return NQ(self.levels, _LAMBDA)
+            case "hpc":
+                return QReLU(self.levels // self.smax, self.smax, _LAMBDA)
+            case "qffs":
+                return LSQ(bits + last)
+            case "calif":
+                return FakeQuant(bits)
+        return nn.ReLU()
+
+    def finish(self, net: nn.Sequential) -> nn.Sequential:
+        """`net`, which ends in a linear layer, with what comes last."""
+        if self.counts:
+            # An output that starts below zero for its own images would get no gradient, ever.
+            last = net[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.constant_(last.bias, _LAMBDA / 2)
+            net.add_module("act", self(last=True))
+        if self.activation == "calif":
+            quantise_weights(net, _WEIGHT_BITS, integrator=not self.counts)
+        return net
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -45,19 +96,19 @@ def lenet5(
     shape: Shape = (1, 28, 28),
     classes: int = 10,
     *,
-    activation: str = "qcfs",
-    levels: int = 8,
     width: float = 1.0,
     norm: bool = False,
+    **activations: Any,
 ) -> nn.Sequential:
     """LeNet-5 with average pooling: 6C5-P2-16C5-P2-120-84-`classes`, on 28x28 or 32x32 images.
 
-    `width` multiplies the hidden layers, `norm` puts a batch norm behind every hidden layer. A
-    28x28 image is padded to the 32x32 of the original (LeCun et al. 1998).
+    `width` multiplies the hidden layers, `norm` puts a batch norm behind every hidden layer;
+    `activations` are `activation` (one of ACTIVATIONS), `levels`, `smax` and `counts`. A 28x28
+    image is padded to the 32x32 of the original (LeCun et al. 1998).
     """
     if shape[1:] not in ((28, 28), (32, 32)):
         raise SpikewrightError(f"lenet5: takes 28x28 or 32x32 images, not {shape[1]}x{shape[2]}")
-    act = _activation(activation, levels)
+    act = _Activations(**activations)
     c1, c2, f1, f2 = (_scaled(c, width) for c in (6, 16, 120, 84))
     net = nn.Sequential()
 
@@ -77,28 +128,28 @@ def lenet5(
     add(3, nn.Linear(c2 * 25, f1), nn.BatchNorm1d, f1)
     add(4, nn.Linear(f1, f2), nn.BatchNorm1d, f2)
     net.add_module("layer5", nn.Linear(f2, classes))
-    return net
+    return act.finish(net)
 
 
 def mlp(
     shape: Shape = (1, 28, 28),
     classes: int = 10,
     *,
-    activation: str = "qcfs",
-    levels: int = 8,
     width: float = 1.0,
     norm: bool = False,
+    **activations: Any,
 ) -> nn.Sequential:
-    """One hidden layer of 128 x `width` neurons."""
+    """One hidden layer of 128 x `width` neurons; `activations` as for :func:`lenet5`."""
+    act = _Activations(**activations)
     inputs, hidden = shape[0] * shape[1] * shape[2], _scaled(128, width)
     net = nn.Sequential()
     net.add_module("flatten", nn.Flatten())
     net.add_module("layer1", nn.Linear(inputs, hidden))
     if norm:
         net.add_module("norm1", nn.BatchNorm1d(hidden))
-    net.add_module("act1", _activation(activation, levels)())
+    net.add_module("act1", act())
     net.add_module("layer2", nn.Linear(hidden, classes))
-    return net
+    return act.finish(net)
 
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {"lenet5": lenet5, "mlp": mlp}

@@ -15,7 +15,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import __version__
+from ..conversion import Conversion, Readout
 from ..errors import SpikewrightError
 from ..files import write_bytes
 from ..network import SCHEMA
@@ -32,22 +33,56 @@ from ..sim.golden import Golden
 from . import data, nets
 from .convert import convert
 from .frontend import trace
+from .noise import induce
 from .quantise import quantise
 
 __all__ = ["METHODS", "Progress", "Settings", "train"]
 
-METHODS = ("qcfs", "relu")
+METHODS = nets.ACTIVATIONS
 
 _CALIBRATION = 500
 """Training images that set the thresholds of a ReLU network for the choice of the epoch."""
+
+_NOISE = 1000
+"""Validation images that NQ's noise is measured on after each epoch."""
+
+_SMAX = 2
+"""HPC's, as in the paper."""
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """A method's neuron, its levels (of hpc those of a step) and T where it does not follow."""
+
+    neuron: str
+    levels: int = 8
+    steps: int = 8
+    exact: bool = False
+
+    @property
+    def conversion(self) -> Conversion:
+        return Conversion.named(neuron=self.neuron, exact=self.exact)
+
+
+_RECIPES = {
+    "qcfs": _Recipe("if"),
+    "nq": _Recipe("if"),
+    "hpc": _Recipe("hpc", levels=_SMAX),
+    "qffs": _Recipe("qffs", levels=3, exact=True),
+    "calif": _Recipe("ca-lif", levels=255, steps=16),
+    "relu": _Recipe("if"),
+}
 
 
 @dataclass(frozen=True)
 class Settings:
     """What, with the data, determines a training.
 
-    `levels` is the L of QCFS; `steps` and `bits` are the T and the weight bits of the integer
-    spiking network that an epoch is judged by; `validation` is the number of training images held
+    `levels` is how many steps the activations have: L of qcfs and nq (8), T * Smax of hpc (2 T, its
+    Smax is 2), 2**b - 1 of qffs (3) and calif (255). `steps` and `bits` are the T and the weight
+    bits of the integer spiking network that an epoch is judged by (T: qffs `levels`, calif 16, the
+    others 8); 0 levels or steps stand for the method's own. With `counts` an activation ends the
+    network, and its counts are the output; `validation` is the number of training images held
     back; `flip` and `shift` (in pixels) augment the images.
     """
 
@@ -58,11 +93,12 @@ class Settings:
     batch: int = 128
     lr: float = 0.1
     weight_decay: float = 1e-4
-    levels: int = 8
-    steps: int = 8
+    levels: int = 0
+    steps: int = 0
     bits: int = 8
     width: float = 1.0
     norm: bool = False
+    counts: bool = False
     flip: bool = False
     shift: int = 0
     validation: int = 5000
@@ -81,6 +117,13 @@ class Settings:
             raise SpikewrightError(
                 f"data {self.data}: is not known; choose one of {', '.join(data.DATASETS)}"
             )
+        recipe = _RECIPES[self.method]
+        if self.steps == 0:
+            own = (self.levels or recipe.levels) if self.method == "qffs" else recipe.steps
+            object.__setattr__(self, "steps", own)
+        if self.levels == 0:
+            own = recipe.levels * (self.steps if self.method == "hpc" else 1)
+            object.__setattr__(self, "levels", own)
         for name in ("epochs", "batch", "levels", "steps", "validation"):
             if getattr(self, name) < 1:
                 raise SpikewrightError(f"{name} {getattr(self, name)}: must be at least 1")
@@ -104,6 +147,12 @@ class Settings:
                 words.append(f"{option} {value}")
         return " ".join(words)
 
+    @property
+    def conversion(self) -> Conversion:
+        """How the network becomes spiking."""
+        readout = Readout.COUNTS if self.counts else Readout.POTENTIALS
+        return replace(_RECIPES[self.method].conversion, readout=readout)
+
     def metadata(self) -> dict[str, Any]:
         """What :func:`~spikewright.sw.nets.build` makes the untrained network from."""
         dataset = data.DATASETS[self.data]
@@ -114,8 +163,12 @@ class Settings:
             "width": self.width,
             "norm": self.norm,
         }
-        if self.method == "qcfs":
+        if self.method != "relu":
             kwargs["levels"] = self.levels
+        if self.method == "hpc":
+            kwargs["smax"] = _SMAX
+        if self.counts:
+            kwargs["counts"] = True
         return {"schema": SCHEMA, "net": self.net, "kwargs": kwargs}
 
 
@@ -177,6 +230,8 @@ def train(
                 left = spent * (1 - share) / (share - first / settings.epochs)
                 score = state.scores[-1] if state.scores else None
                 progress(Progress(state.epoch + 1, settings.epochs, share, left, loss, score))
+        if settings.method == "nq":
+            induce(module, validation[0][:_NOISE].numpy())
         state.judge(_spiking_accuracy(module, validation, calibration, settings))
         state.store(checkpoint, settings)
 
@@ -282,6 +337,7 @@ def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -
     """One epoch, batch by batch; yields the loss. Its random numbers depend on its number alone."""
     images, labels = training
     generator = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch)
+    noise = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch)
     order = torch.randperm(len(images), generator=generator)
     batches = order.split(settings.batch)
     state.module.train()
@@ -290,7 +346,9 @@ def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -
         for group in state.optimiser.param_groups:
             group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
         x = _real(_augmented(images[batch], settings, generator))
-        loss = functional.cross_entropy(state.module(x), labels[batch])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=noise)))
+            loss = functional.cross_entropy(state.module(x), labels[batch])
         if not torch.isfinite(loss):
             raise SpikewrightError(
                 f"training: the loss became {loss.item()} in epoch {state.epoch + 1}; lower lr"
@@ -332,6 +390,8 @@ def _spiking_accuracy(
     """Accuracy of the integer network; `calibration` gives a ReLU its thresholds."""
     x, y = (tensor.numpy() for tensor in split)
     network = trace(module, _real(split[0][:1]))
-    converted = convert(network, calibration=calibration)
-    integer = quantise(converted, steps=settings.steps, weight_bits=settings.bits)
+    steps, conversion = settings.steps, settings.conversion.suited(network, settings.steps)
+    converted = convert(network, conversion, steps=steps, calibration=calibration)
+    settle = conversion.settle_steps(converted, steps)
+    integer = quantise(converted, steps=steps, settle=settle, weight_bits=settings.bits)
     return float((Golden(integer).run(x).classes == y).mean())

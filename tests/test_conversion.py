@@ -22,6 +22,7 @@ from spikewright.neuron import Negative, Rounding, Tie, Window
 
 QCFS = Activation(ActivationKind.QCFS, np.ones(1), 4)
 RELU = Activation(ActivationKind.RELU)
+QRELU = Activation(ActivationKind.QRELU, np.ones(1), 32, 4)
 
 
 def named(**choices):
@@ -39,8 +40,47 @@ def test_defaults_are_the_papers():
     assert {named(neuron=model.value).last(8) for model in NEURONS} == {NeuronSpec.integrator()}
     assert [named(neuron=model.value).start(RELU) for model in NEURONS] == [0.5, 0, 0.5, 0, 0]
     assert [named(neuron=model.value).start(QCFS) for model in NEURONS] == [0.5, 0.5, 0.5, 0, 0.5]
+    assert {named(neuron=model.value).start(QRELU) for model in NEURONS} == {0}
     shares = [(named(neuron=m.value).share, named(neuron=m.value).percentile) for m in NEURONS]
     assert shares == [(1, 99.9)] * 4 + [(0.8, 100)]
+
+
+def trained(*activations):
+    synapse = [FloatSynapse(i - 1, np.ones((1, 1, 1, 1))) for i in range(len(activations))]
+    layers = [
+        FloatLayer(f"{i}", (1, 1, 1), (synapse[i],), np.zeros(1), activation)
+        for i, activation in enumerate(activations)
+    ]
+    return FloatNetwork(InputSpec((1, 1, 1)), tuple(layers))
+
+
+def test_open_choices_follow_the_training():
+    none = Activation(ActivationKind.NONE)
+    smax8 = Activation(ActivationKind.QRELU, np.ones(1), 32, 8)
+    wide = Activation(ActivationKind.QCFS, np.ones(1), 9)
+    net = trained(QRELU, QRELU, none)
+    hpc = named(neuron="hpc")
+    assert hpc.suited(net, 8) == named(neuron="hpc", smax=4)
+    assert named(neuron="hpc", smax=1).suited(net, 8).smax == 1
+    assert hpc.suited(trained(QRELU, smax8, none), 8) == hpc  # they disagree
+    assert hpc.suited(trained(QCFS, none), 8) == hpc
+
+    qffs, counts = named(neuron="qffs"), named(neuron="qffs", readout="counts")
+    assert qffs.suited(trained(QCFS, QCFS, none), 8) == named(neuron="qffs", zmax=4)
+    assert qffs.suited(trained(QCFS, none), 3).zmax == 3  # T steps give no more
+    assert qffs.suited(trained(QCFS, RELU, none), 8).zmax == 4
+    assert qffs.suited(trained(QCFS, wide, none), 8) == qffs
+    assert qffs.suited(trained(RELU, none), 8) == qffs
+    assert named(neuron="qffs", zmax=2).suited(trained(QCFS, none), 8).zmax == 2
+    assert counts.suited(trained(QCFS, QCFS), 4).last(4).zmax == 4
+    assert counts.suited(trained(QCFS, wide), 4).last(4).zmax == 9
+    assert counts.suited(trained(QCFS, wide), 3).last(3).zmax == 7  # one bit more at most
+    assert counts.suited(trained(QCFS, RELU), 4).last(4).zmax == 9
+    given = named(neuron="qffs", readout="counts", output_zmax=5)
+    assert given.suited(trained(QCFS, QCFS), 4).last(4).zmax == 5
+
+    for name in ("if", "ca-lif", "tsc"):
+        assert named(neuron=name).suited(net, 8) == named(neuron=name)
 
 
 def test_choices_reach_the_neuron():

@@ -215,6 +215,8 @@ def pixels(*values):
         (Activation(ActivationKind.CLIP, np.array([1.0])), [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]),
         # 2 levels of 1.0: 0.5 is a tie and rounds up, 1.5 as well.
         (Activation(ActivationKind.QCFS, np.array([2.0]), 2), [0.0, 0.0, 0.0, 1.0, 2.0, 2.0]),
+        (Activation(ActivationKind.QRELU, np.array([1.5]), 3), [0.0, 0.0, 0.0, 0.5, 1.5, 1.5]),
+        (Activation(ActivationKind.QRELU, np.array([4.0]), 4), [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]),
     ],
 )
 def test_ann_activations_by_hand(activation, expected):

@@ -18,6 +18,7 @@ from spikewright.network import (
     InputSpec,
     NeuronModel,
 )
+from spikewright.neuron import NeuronSpec
 from spikewright.sim.golden import Golden
 from spikewright.sw.convert import ConversionWarning, convert
 from spikewright.sw.quantise import quantise
@@ -120,6 +121,38 @@ def test_a_converted_qcfs_layer_gives_its_activation_after_as_many_steps_as_leve
     np.testing.assert_array_equal(counts[~near], expected[~near])
     assert near.mean() < 0.05
     assert len(np.unique(expected)) == levels + 1
+
+
+@pytest.mark.parametrize(("steps", "smax"), [(1, 1), (4, 1), (3, 2), (5, 2)])
+def test_a_converted_qrelu_layer_gives_its_activation(steps, smax):
+    """HPC Eq. 4: the count is the activation rounded down, with V(0) = 0 and lam_b / Smax."""
+    bound, levels = np.array([0.45, 1.3, 2.0]), steps * smax
+    net = network(Activation(ActivationKind.QRELU, bound, levels, smax), size=16)
+    hpc = convert(net, Conversion.named(neuron="hpc"), steps=steps)
+    assert hpc.layers[0].neuron == NeuronSpec.buffered(smax)
+    np.testing.assert_allclose(hpc.layers[0].threshold, bound / smax)
+    assert hpc.layers[0].initial.tolist() == [0, 0, 0]
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    counts = Golden(quantise(hpc, steps=steps)).run(pixels).spike_counts[0][0]
+    u = (pixels[0] - 10.0) / 255 * FACTORS[:, None, None] * levels / bound[:, None, None]
+    expected = np.clip(np.floor(u), 0, levels)
+    near = np.abs(u - np.rint(u)) < 0.02
+    np.testing.assert_array_equal(counts[~near], expected[~near])
+    assert near.mean() < 0.1
+    assert len(np.unique(expected)) == levels + 1
+
+
+def test_qrelu_starts_other_neurons_at_zero_too():
+    net = network(Activation(ActivationKind.QRELU, [0.5, 1.0, 2.0], 8, 2))
+    for name in ("if", "hpc", "qffs", "ca-lif", "tsc"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConversionWarning)
+            converted = convert(net, Conversion.named(neuron=name), steps=8)
+        assert converted.layers[0].initial.tolist() == [0, 0, 0]
+    half = convert(net, Conversion.named(neuron="if", initial=0.5))
+    assert half.layers[0].initial.tolist() == [0.25, 0.5, 1.0]
+    with pytest.raises(SpikewrightError, match=r"^layer \w+: rounds down, and the rounding phase"):
+        convert(net, Conversion.named(neuron="ca-lif", exact=True), steps=8)
 
 
 def test_without_images_seeded_noise_is_used_and_said():

@@ -21,7 +21,7 @@ from spikewright.network import (
     Pool,
     PoolKind,
 )
-from spikewright.sw.activations import QCFS
+from spikewright.sw.activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
 from spikewright.sw.ann import ann_forward
 from spikewright.sw.frontend import trace
 
@@ -51,7 +51,7 @@ def seeded(module: Module, seed: int) -> Module:
         for name, value in [*module.named_parameters(), *module.named_buffers()]:
             if name.endswith("running_var"):
                 value.uniform_(0.5, 2.0, generator=generator)
-            elif value.is_floating_point() and not name.endswith("lam"):
+            elif value.is_floating_point() and not name.endswith(("lam", "step", "range")):
                 value.normal_(0.0, 0.3, generator=generator)
     return module
 
@@ -109,6 +109,10 @@ def lenet(activation: Callable[[], Module]) -> Module:
         (nn.ReLU6, ActivationKind.CLIP, 6.0, None),
         (lambda: nn.Hardtanh(0, 1.5), ActivationKind.CLIP, 1.5, None),
         (lambda: QCFS(4, 2.0), ActivationKind.QCFS, 2.0, 4),
+        (lambda: NQ(4, 2.0), ActivationKind.QCFS, 2.0, 4),
+        (lambda: QReLU(4, 2, 2.0), ActivationKind.QRELU, 2.0, 8),
+        (lambda: LSQ(3, 0.25), ActivationKind.QCFS, 1.75, 7),
+        (lambda: FakeQuant(8, range=1.5), ActivationKind.QCFS, 1.5, 255),
     ],
 )
 def test_lenet(
@@ -127,6 +131,7 @@ def test_lenet(
     first = network.layers[0].activation
     assert first.kind is kind
     assert first.levels == levels
+    assert first.smax == (2 if kind is ActivationKind.QRELU else None)
     if threshold is None:
         assert first.threshold is None
     else:
@@ -474,11 +479,55 @@ def test_an_activation_at_the_end_stays(tail: list[Module]) -> None:
     assert network.layers[-1].activation.levels == 4
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: QCFS(3, 0.7),
+        lambda: NQ(5, 0.7),
+        lambda: QReLU(3, 4, 0.7),
+        lambda: LSQ(2, 0.3),
+        lambda: LSQ(3, 0.1),
+        lambda: FakeQuant(8, range=0.9),
+    ],
+)
+def test_a_trained_activation_is_bit_for_bit_its_own(make: Callable[[], Module]) -> None:
+    """On ties too: the inputs lie on the activation's own steps and half way between."""
+    activation = make().double()
+    steps = activation.threshold.item() / (2 * activation.levels)
+    inputs = torch.cat([torch.rand(500).double() * 3 - 1, steps * torch.arange(-4, 600)])
+    module = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), activation).double().eval()
+    module[0].weight.data.fill_(1.0)
+    network = trace(module, torch.rand(1, 1, 1, 1))
+    x = inputs[:, None, None, None]
+    with torch.no_grad():
+        assert torch.equal(ann_forward(network, x), module(x).flatten(1))
+
+
+def test_noise_has_no_part_in_the_trace() -> None:
+    module = conv(NQ(4, 0.5), nn.Conv2d(3, 2, 2))
+    for m in module.modules():
+        if isinstance(m, NQ):
+            m.noise.fill_(100.0)
+    module.train()
+    assert traced(module, 1, 8, 8).layers[0].activation.levels == 4
+
+
+def test_quantised_weights_are_traced_as_they_are_used() -> None:
+    module = seeded(lenet(lambda: FakeQuant(8, range=1.5)), 1)
+    before = traced(module, 1, 28, 28)
+    network = traced(quantise_weights(module, 4), 1, 28, 28)
+    for layer, free in zip(network.layers, before.layers, strict=True):
+        weight = layer.synapses[0].weight
+        assert not np.array_equal(weight, free.synapses[0].weight)
+        scale = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 7  # a batch norm's folded in
+        np.testing.assert_allclose(weight / scale, np.rint(weight / scale), atol=1e-5)
+
+
 # ---------------------------------------------------------------------------------------- refusals
 
 SUPPORTED = (
-    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, average and max "
-    "pooling, Flatten and Dropout"
+    "supported are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, a), QCFS, NQ, QReLU, LSQ, "
+    "FakeQuant, average and max pooling, Flatten and Dropout"
 )
 PART_REFUSALS: list[tuple[Module, str]] = [
     (nn.GELU(), "1 (GELU): is not supported; use ReLU or QCFS and retrain"),

@@ -1,6 +1,7 @@
 """From ANN to integers for every neuron model and input code: what is exact, and what is near."""
 
 import dataclasses
+import json
 import warnings
 
 import numpy as np
@@ -15,7 +16,7 @@ from spikewright.neuron import NeuronModel, NeuronSpec, Rounding
 from spikewright.sim.encoders import encode
 from spikewright.sim.float import snn
 from spikewright.sim.golden import Golden
-from spikewright.sw.activations import QCFS
+from spikewright.sw.activations import LSQ, QCFS, QReLU
 from spikewright.sw.ann import ann_forward
 from spikewright.sw.convert import ConversionWarning, convert
 from spikewright.sw.frontend import trace
@@ -105,6 +106,29 @@ def test_exact_conversions_give_the_quantised_ann(neuron, pool, code):
     assert all(count.max() == levels for count in result.counts)
 
 
+@pytest.mark.parametrize(
+    ("neuron", "levels", "steps", "act"),
+    [
+        ("qffs", 3, 3, lambda lam: LSQ(2, lam / 3)),
+        ("qffs", 7, 7, lambda lam: LSQ(3, lam / 7)),
+        ("qffs", 3, 5, lambda lam: LSQ(2, lam / 3)),
+        ("qffs", 6, 6, lambda lam: QReLU(3, 2, lam)),
+        ("tsc", 4, 5, lambda lam: QReLU(4, 1, lam)),
+    ],
+)
+def test_trained_activations_are_exact_too(neuron, levels, steps, act):
+    network = traced(cnn(activation=act))
+    conversion = Conversion.named(neuron=neuron, exact=True).suited(network, steps)
+    spiking = convert(network, conversion, steps=steps)
+    frames = some_frames(spiking.input, steps)
+    settle = conversion.settle_steps(spiking, steps)
+    result = snn(spiking, frames, steps, settle=settle, dtype=torch.float64)
+    expected = ann_forward(network, torch.tensor(decoded(spiking, frames, steps)))
+    got = result.potentials[:, -1] / drive(spiking, steps)
+    np.testing.assert_allclose(got, expected.numpy(), atol=1e-9)
+    assert all(count.max() == levels for count in result.counts)
+
+
 def test_less_than_exactness_needs_is_less():
     """What `exact` refuses does not happen to be exact all the same."""
     steps = 5
@@ -166,11 +190,12 @@ def test_integers_follow_the_float_network(choices, code):
 def test_a_last_layer_that_fires(choices):
     steps = 9
     network = traced(cnn(steps, end=[QCFS(steps, 0.5)]))
-    conversion = Conversion.named(**choices, readout="counts")
+    conversion = Conversion.named(**choices, readout="counts").suited(network, steps)
     spiking = converted(network, conversion, steps)
     settle = conversion.settle_steps(spiking, steps)
     last = spiking.layers[-1]
     assert last.neuron == conversion.last(steps)
+    assert last.neuron.zmax in (None, steps)  # the levels of its activation
     assert last.threshold == pytest.approx([0.5 * conversion.spike(steps, last=True)] * 5)
     frames = some_frames(spiking.input, steps)
     real = snn(spiking, frames, steps, settle=settle, dtype=torch.float64)
@@ -362,3 +387,30 @@ def test_models_are_saved_and_read(tmp_path):
     assert again.input == spiking.input
     assert [layer.neuron for layer in again.layers] == [layer.neuron for layer in spiking.layers]
     assert again.layers[1].neuron.model is NeuronModel.CALCIUM
+
+
+def test_trained_activations_are_saved_and_read(tmp_path):
+    network = traced(cnn(activation=lambda lam: QReLU(3, 4, lam)))
+    network.save(tmp_path / "float.npz")
+    for layer, known in zip(
+        FloatNetwork.load(tmp_path / "float.npz").layers, network.layers, strict=True
+    ):
+        assert (layer.activation.kind, layer.activation.levels, layer.activation.smax) == (
+            known.activation.kind,
+            known.activation.levels,
+            known.activation.smax,
+        )
+    assert network.layers[0].activation.smax == 4
+
+
+def test_a_file_from_before_smax_is_read(tmp_path):
+    network = traced(cnn(3))
+    network.save(tmp_path / "float.npz")
+    arrays = dict(np.load(tmp_path / "float.npz"))
+    header = json.loads(str(arrays["header"]))
+    for layer in header["layers"]:
+        del layer["activation"]["smax"]
+    np.savez(tmp_path / "old.npz", **{**arrays, "header": np.array(json.dumps(header))})
+    again = FloatNetwork.load(tmp_path / "old.npz")
+    x = torch.rand(2, 2, SIDE, SIDE)
+    assert torch.equal(ann_forward(again, x), ann_forward(network, x))

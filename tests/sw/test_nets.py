@@ -6,11 +6,12 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from torch.nn.utils import parametrize
 
 from spikewright.errors import SpikewrightError
 from spikewright.network import SCHEMA
 from spikewright.sw import nets
-from spikewright.sw.activations import QCFS
+from spikewright.sw.activations import LSQ, NQ, QCFS, FakeQuant, QReLU
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
@@ -35,6 +36,42 @@ def test_activations_are_as_asked():
     kinds = [type(m) for m in nets.mlp(activation="relu").modules()]
     assert torch.nn.ReLU in kinds
     assert QCFS not in kinds
+
+
+def test_every_method_has_its_activation():
+    expected = {
+        "qcfs": (QCFS, 7),
+        "nq": (NQ, 7),
+        "hpc": (QReLU, 8),
+        "qffs": (LSQ, 7),
+        "calif": (FakeQuant, 255),
+    }
+    for method, (kind, levels) in expected.items():
+        net = nets.mlp(activation=method, levels=levels, smax=4)
+        (found,) = [m for m in net.modules() if type(m) is kind]
+        assert found.levels == levels
+        assert parametrize.is_parametrized(net.layer1, "weight") == (method == "calif")
+    assert set(expected) | {"relu"} == set(nets.ACTIVATIONS)
+    assert nets.lenet5(activation="hpc", levels=8, smax=4).act1.smax == 4
+
+
+def test_counts_need_an_activation_at_the_end():
+    assert nets.mlp(counts=True).act.levels == 8
+    assert nets.lenet5(activation="qffs", levels=3, counts=True).act.levels == 7  # one bit more
+    assert nets.mlp(activation="calif", levels=255, counts=True).act.levels == 255
+    assert isinstance(nets.mlp(activation="relu", counts=True)[-1], torch.nn.ReLU)
+
+
+def test_impossible_levels_are_refused():
+    for method in ("qffs", "calif"):
+        for levels in (0, 4, 6):
+            with pytest.raises(
+                SpikewrightError, match=rf"^levels {levels}: b bits have 2\*\*b - 1"
+            ):
+                nets.mlp(activation=method, levels=levels)
+    for levels in (1, 5):
+        with pytest.raises(SpikewrightError, match=rf"^levels {levels}: QReLU has T \* Smax"):
+            nets.mlp(activation="hpc", levels=levels)
 
 
 def test_what_is_not_known_is_refused():

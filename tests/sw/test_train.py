@@ -9,6 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from spikewright import cli
 from spikewright.errors import SpikewrightError
 from spikewright.sw import nets, train
 from spikewright.sw.train import Settings
@@ -43,10 +44,15 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("method", ["qcfs", "relu"])
-@pytest.mark.parametrize("net", ["mlp", "lenet5"])
+@pytest.mark.parametrize(
+    ("method", "net"),
+    [*((method, "mlp") for method in train.METHODS), *((m, "lenet5") for m in ("qcfs", "relu"))],
+)
 def test_patterns_are_learned_and_recorded(folder, tmp_path, method, net):
-    settings = Settings(method, net, epochs=8, batch=16, lr=0.05, steps=16, validation=100, seed=1)
+    steps = 0 if method == "qffs" else 16
+    settings = Settings(
+        method, net, epochs=8, batch=16, lr=0.05, steps=steps, validation=100, seed=1
+    )
     path = tmp_path / "net.safetensors"
     record = train.train(path, settings, data_dir=folder)
     assert record["accuracy"]["ann_test"] > 0.95
@@ -66,6 +72,106 @@ def test_patterns_are_learned_and_recorded(folder, tmp_path, method, net):
     x, y = load("fashion-mnist", folder, "test")
     got = module.eval()(torch.tensor(x) / 255).argmax(1).numpy()
     assert (got == y).mean() == record["accuracy"]["ann_test"]
+
+
+@pytest.mark.parametrize(
+    ("method", "levels", "steps", "neuron"),
+    [
+        ("qcfs", 8, 8, "if"),
+        ("nq", 8, 8, "if"),
+        ("hpc", 16, 8, "hpc"),
+        ("qffs", 3, 3, "qffs"),
+        ("calif", 255, 16, "ca-lif"),
+        ("relu", 8, 8, "if"),
+    ],
+)
+def test_a_method_has_its_papers_settings(method, levels, steps, neuron):
+    settings = Settings(method)
+    assert (settings.levels, settings.steps) == (levels, steps)
+    assert settings.conversion.neuron.value == neuron
+    kwargs = settings.metadata()["kwargs"]
+    assert kwargs["activation"] == method
+    assert kwargs.get("levels") == (None if method == "relu" else levels)
+    assert f" --levels {levels} --steps {steps} " in settings.command
+
+
+def test_what_follows_from_other_settings():
+    assert Settings("hpc", steps=4).levels == 8
+    assert Settings("hpc", steps=4).metadata()["kwargs"]["smax"] == 2
+    assert Settings("hpc", levels=8).steps == 8  # judged at other T than trained for
+    assert Settings("qffs", levels=7).steps == 7
+    assert Settings("qffs", steps=5).levels == 3
+    assert Settings("qcfs", steps=2).levels == 8
+    assert Settings("qffs", counts=True).metadata()["kwargs"]["counts"] is True
+    assert Settings("qffs", counts=True).conversion.readout.value == "counts"
+    assert " --counts " in Settings(counts=True).command
+    assert cli._METHODS == train.METHODS
+
+
+@pytest.mark.parametrize("method", ["nq", "qffs", "calif"])
+def test_what_a_method_remembers_outlives_an_interruption(folder, tmp_path, method):
+    """NQ's noise, LSQ's start and the ranges of fake quantisation; and the random numbers."""
+    given = {"levels": 0, "steps": 4 if method == "calif" else 0, "method": method}
+    settings = Settings(**{**vars(QUICK), **given})
+    train.train(tmp_path / "whole", settings, data_dir=folder)
+
+    def interrupt(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(tmp_path / "halted", settings, data_dir=folder, progress=interrupt)
+    torch.rand(3)
+    train.train(tmp_path / "halted", settings, data_dir=folder)
+    assert (tmp_path / "halted").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_noise_is_set_after_each_epoch_from_the_validation_split(folder, tmp_path, monkeypatch):
+    seen = []
+
+    def induce(module, frames):
+        seen.append((module.act1.noise.item(), len(frames)))
+        module.act1.noise.fill_(0.5)
+
+    monkeypatch.setattr(train, "induce", induce)
+    settings = Settings(**{**vars(QUICK), "method": "nq"})
+    train.train(tmp_path / "a", settings, data_dir=folder)
+    assert seen == [(0.0, 100), (0.5, 100), (0.5, 100)]
+    one = Settings(**{**vars(settings), "epochs": 1})
+    same = Settings(**{**vars(one), "method": "qcfs"})
+    train.train(tmp_path / "nq", one, data_dir=folder)
+    train.train(tmp_path / "qcfs", same, data_dir=folder)
+    quiet = {k: v for k, v in weights(tmp_path / "nq").items() if not k.endswith("noise")}
+    assert equal(quiet, weights(tmp_path / "qcfs"))  # none in the first epoch
+
+
+def test_every_batch_has_noise_of_its_own(folder, tmp_path, monkeypatch):
+    seeds = []
+    seed = torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda value: seeds.append(value) or seed(value))
+    train.train(tmp_path / "net", QUICK, data_dir=folder)
+    assert len(seeds) == 1 + 3 * 16  # the first is for the weights
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_epochs_are_judged_by_settled_neurons(folder, tmp_path, monkeypatch):
+    judged = []
+    golden = train.Golden
+    monkeypatch.setattr(train, "Golden", lambda network: judged.append(network) or golden(network))
+    settings = Settings(**{**vars(QUICK), "method": "qffs", "levels": 3, "steps": 3, "epochs": 1})
+    train.train(tmp_path / "net", settings, data_dir=folder)
+    counts = Settings(**{**vars(settings), "counts": True})
+    train.train(tmp_path / "counts", counts, data_dir=folder)
+    assert [network.input_steps for network in judged] == [3] * 4
+    assert [network.steps for network in judged] == [3, 3, 10, 10]  # even input; and 7 to settle
+
+
+def test_counts_can_be_trained_for(folder, tmp_path):
+    settings = Settings("qffs", "mlp", epochs=8, batch=16, lr=0.05, validation=100, counts=True)
+    record = train.train(tmp_path / "net", settings, data_dir=folder)
+    accuracy = record["accuracy"]
+    assert accuracy["ann_test"] > 0.8
+    assert abs(accuracy["ann_test"] - accuracy["snn_test"]) < 0.05
 
 
 def test_a_seed_decides_everything(folder, tmp_path):
@@ -185,11 +291,11 @@ def test_progress_counts_up_to_the_end(folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "hpc"}, "^method hpc: is not known; choose one of qcfs, relu"),
+        ({"method": "lif"}, "^method lif: is not known; choose one of qcfs, nq, hpc, qffs, calif"),
         ({"net": "vgg"}, "^net vgg: is not known; choose one of lenet5, mlp"),
         ({"data": "imagenet"}, "^data imagenet: is not known"),
         ({"epochs": 0}, "^epochs 0: must be at least 1"),
-        ({"steps": 0}, "^steps 0: must be at least 1"),
+        ({"steps": -1}, "^steps -1: must be at least 1"),
         ({"seed": -1}, "^seed -1: must not be negative"),
         ({"lr": 0.0}, "^lr 0.0: must be positive"),
         ({"lr": float("nan")}, "^lr nan: must be positive"),

@@ -50,7 +50,7 @@ def some_spec(r, model, last):
     if model == "qffs":
         return NeuronSpec.bounded(r.choice([1, 2, 3, 7]), tie)
     if model == "ca-lif":
-        zmax = r.choice([None, None, 1, 3])
+        zmax = r.choice([None, None, 1, 3]) if gated else None
         return NeuronSpec.calcium(smax, r.choice(list(Rounding)), gated=gated, zmax=zmax, tie=tie)
     if model == "tsc":
         return NeuronSpec.tsc(tie=tie)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..files import write_bytes
 from ..network import SCHEMA, Shape
 from .activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
 
-__all__ = ["ACTIVATIONS", "NETS", "build", "lenet5", "mlp", "save"]
+__all__ = ["ACTIVATIONS", "NETS", "build", "lenet5", "mlp", "save", "vgg8", "vgg9"]
 
 ACTIVATIONS = ("qcfs", "nq", "hpc", "qffs", "calif", "relu")
 
@@ -131,6 +131,85 @@ def lenet5(
     return act.finish(net)
 
 
+def _vgg(
+    plan: Sequence[int],
+    hidden: Sequence[int],
+    shape: Shape,
+    classes: int,
+    width: float,
+    norm: bool,
+    act: _Activations,
+) -> nn.Sequential:
+    """3x3 convolutions of `plan` channels, 0 for a 2x2 average pool, then linear layers.
+
+    The linear layers have `hidden` neurons; with none the frame's mean goes to the last one.
+    """
+    net = nn.Sequential()
+    (channels, *size), index, pools = shape, 0, 0
+
+    def add(layer: nn.Module, normalise: Callable[[int], nn.Module], outputs: int) -> None:
+        nonlocal index, channels
+        index, channels = index + 1, outputs
+        net.add_module(f"layer{index}", layer)
+        if norm:
+            net.add_module(f"norm{index}", normalise(outputs))
+        net.add_module(f"act{index}", act())
+
+    for wanted in plan:
+        if wanted:
+            outputs = _scaled(wanted, width)
+            add(nn.Conv2d(channels, outputs, 3, padding=1, bias=not norm), nn.BatchNorm2d, outputs)
+        else:
+            pools += 1
+            net.add_module(f"pool{pools}", nn.AvgPool2d(2))
+            size = [s // 2 for s in size]
+    if not hidden:
+        net.add_module("mean", nn.AvgPool2d(tuple(size)))
+        size = [1, 1]
+    net.add_module("flatten", nn.Flatten())
+    channels *= size[0] * size[1]
+    for wanted in hidden:
+        outputs = _scaled(wanted, width)
+        add(nn.Linear(channels, outputs, bias=not norm), nn.BatchNorm1d, outputs)
+    net.add_module(f"layer{index + 1}", nn.Linear(channels, classes))
+    return act.finish(net)
+
+
+def vgg9(
+    shape: Shape = (3, 32, 32),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    norm: bool = True,
+    **activations: Any,
+) -> nn.Sequential:
+    """VGG-9 with average pooling: 64-64-P-128-128-P-256-256-256-P-1024-`classes` (Lee et al. 2020).
+
+    The papers' VGG-9 (Ca-LIF section 4). `width` and `activations` as for :func:`lenet5`.
+    """
+    plan = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0)
+    return _vgg(plan, (1024,), shape, classes, width, norm, _Activations(**activations))
+
+
+def vgg8(
+    shape: Shape = (3, 32, 32),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    norm: bool = True,
+    **activations: Any,
+) -> nn.Sequential:
+    """A VGG for small chips: 16-16-P-48-48-P-80-80-80, the frame's mean, `classes`.
+
+    180,000 weights, and no more than 16 channels of 32x32: weights, membranes and spikes of eight
+    time steps stay within the block RAM of an ECP5-85F. Most weights of :func:`vgg9` lie in its
+    hidden linear layer, which there would leave little for the convolutions. `width` and
+    `activations` as for :func:`lenet5`.
+    """
+    plan = (16, 16, 0, 48, 48, 0, 80, 80, 80)
+    return _vgg(plan, (), shape, classes, width, norm, _Activations(**activations))
+
+
 def mlp(
     shape: Shape = (1, 28, 28),
     classes: int = 10,
@@ -152,7 +231,12 @@ def mlp(
     return act.finish(net)
 
 
-NETS: Mapping[str, Callable[..., nn.Module]] = {"lenet5": lenet5, "mlp": mlp}
+NETS: Mapping[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "lenet5": lenet5,
+    "vgg8": vgg8,
+    "vgg9": vgg9,
+}
 
 
 def build(metadata: Mapping[str, Any]) -> nn.Module:

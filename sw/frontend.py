@@ -2,9 +2,9 @@
 
 The module is traced with :mod:`torch.fx` (our activations are leaves), its graph is walked in
 order with a single example, and every operation is either understood exactly or refused by name and
-place. Between two activations everything is linear and merges into one pooled convolution
-(:mod:`.merge`). At the end the result is compared with the module itself, so that a tracing cannot
-be silently wrong.
+place. Between two activations everything is linear: a sum of branches, each of which merges into
+one pooled convolution of its source (:mod:`.merge`). At the end the result is compared with the
+module itself, so that a tracing cannot be silently wrong.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import operator
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,15 @@ from ..network import (
 )
 from .activations import LSQ, NQ, QCFS, FakeQuant, QReLU
 from .ann import ann_forward
-from .merge import Average, Linear, Maximum, Operation, PerPosition, merge
+from .merge import (
+    Average,
+    Linear,
+    Maximum,
+    Operation,
+    PerPosition,
+    merge,
+    without_shift,
+)
 
 __all__ = ["trace"]
 
@@ -55,7 +64,7 @@ _SUPPORTED = (
 )
 _USE_RELU = "use ReLU or QCFS and retrain"
 _FEED_FORWARD = "recurrent layers have no counterpart; use a feed-forward network"
-_ONE_CHAIN = "every layer must have one source; remove the branch"
+_ONE_CHAIN = "two tensors can be added, and nothing else; remove the branch"
 _ADVICE = {
     **dict.fromkeys(("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"), _FEED_FORWARD),
     **dict.fromkeys(("GELU", "SiLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "PReLU"), _USE_RELU),
@@ -192,20 +201,48 @@ class _Squash:
 
 
 _Step = Operation | Maximum | _Squash
-"""What the chain of operations is made of."""
+"""What a value can go through."""
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """Linear operations on what one source gives, after its max pools; None is the input frame."""
+
+    source: _Neurons | None
+    maxima: tuple[Maximum, ...] = ()
+    operations: tuple[Operation, ...] = ()
+
+    @property
+    def bare(self) -> bool:
+        return not self.maxima and not self.operations
+
+
+@dataclass(frozen=True, eq=False)
+class _Neurons:
+    """An activation of a sum of branches: a layer to be."""
+
+    branches: tuple[_Branch, ...]
+    squash: _Squash
+
+    @cached_property
+    def depth(self) -> int:
+        """Layers in front of it, on the longest way."""
+        return max((b.source.depth + 1 for b in self.branches if b.source is not None), default=0)
 
 
 @dataclass(frozen=True)
 class _Value:
-    """What flows through the graph: the example's value there, and the operations that made it.
+    """What flows through the graph: the example's value there, and how it was made.
 
-    `shape` is its (C, H, W); a flattened `tensor` keeps it, in row-major order. `tail` is a softmax
-    at the end.
+    It is the sum of `branches`, which `where` gave, behind the max pools `maxima`. `shape` is its
+    (C, H, W); a flattened `tensor` keeps it, in row-major order. `tail` is a softmax at the end.
     """
 
     tensor: torch.Tensor
     shape: Shape
-    operations: tuple[_Step, ...] = ()
+    branches: tuple[_Branch, ...] = (_Branch(None),)
+    where: str = ""
+    maxima: tuple[Maximum, ...] = ()
     tail: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @property
@@ -215,6 +252,39 @@ class _Value:
     @property
     def flat(self) -> bool:
         return self.tensor.ndim > 0 and self.tensor.shape[-1] == self.tensor.numel()
+
+    @property
+    def terms(self) -> tuple[_Branch, ...]:
+        """The branches with the max pools in them, which takes spikes that these can compare."""
+        if not self.maxima:
+            return self.branches
+        first, site = self.branches[0], self.maxima[0].where
+        if len(self.branches) > 1 or first.operations:
+            raise SpikewrightError(
+                f"{site}: pools what {self.where} gives; max pooling compares counts of spikes, "
+                "so put it directly before or behind an activation"
+            )
+        if first.source is None:
+            raise SpikewrightError(
+                f"{site}: pools the input frame; max pooling compares counts of spikes, so put a "
+                "layer with an activation before it"
+            )
+        return (replace(first, maxima=self.maxima),)
+
+    def fired(self, squash: _Squash) -> _Neurons:
+        """Neurons of `squash` behind the branches.
+
+        An activation keeps the order of numbers, so it may as well stand before the max pools.
+        """
+        before = self.branches[0].source
+        if len(self.branches) > 1 or not self.branches[0].bare or before is None:
+            return _Neurons(self.branches, squash)
+        both = squash.after(before.squash)
+        if both is None:
+            raise SpikewrightError(
+                f"{squash.where}: directly follows {before.squash.where}; keep one of the two"
+            )
+        return before if both is before.squash else _Neurons(before.branches, both)
 
 
 @dataclass(frozen=True)
@@ -245,8 +315,21 @@ class _Site:
             )
         return values
 
-    def then(self, value: _Value, operation: _Step, shape: Shape) -> _Value:
-        return _Value(self.out, shape, (*value.operations, operation))
+    def then(self, value: _Value, step: _Step, shape: Shape) -> _Value:
+        """`value` behind `step`, which gives `shape`."""
+        match step:
+            case _Squash():
+                branch = _Branch(value.fired(step))
+                return _Value(self.out, shape, (branch,), self.where, value.maxima)
+            case Maximum():
+                return replace(value, tensor=self.out, shape=shape, maxima=(*value.maxima, step))
+        first, *others = value.terms
+        branches = (_behind(first, step), *(_behind(b, without_shift(step)) for b in others))
+        return _Value(self.out, shape, branches, self.where)
+
+
+def _behind(branch: _Branch, operation: Operation) -> _Branch:
+    return replace(branch, operations=(*branch.operations, operation))
 
 
 def _walk(module: torch.fx.GraphModule, example: _Value) -> _Value:
@@ -367,12 +450,13 @@ def _call(site: _Site, node: torch.fx.Node, args: Sequence[Any], kwargs: dict[st
     values = _values((args, kwargs))
     if not values or _asks_shape(site.kind, args):
         return _run(site, function, args, kwargs)
-    if len(values) > 1:
+    if len(values) > (2 if site.kind in ("add", "sub") else 1):
         raise site.refusal("combines two tensors made from the input", _ONE_CHAIN)
     handler = _TARGETS.get(node.target) or _FUNCTIONS.get(site.kind)
     if handler is None:
         raise site.refusal("is not supported", _ADVICE.get(site.kind, _SUPPORTED))
-    _check_input(site, values[0])
+    for value in values:
+        _check_input(site, value)
     site = replace(site, out=_run(site, function, args, kwargs))
     try:
         inspect.signature(handler).bind(site, *args, **kwargs)
@@ -421,8 +505,6 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> _Value:
-    if groups != 1:
-        raise site.refusal(f"has {groups} groups", "use groups=1 and retrain")
     if _pair(dilation) != (1, 1):
         raise site.refusal(f"has dilation {_pair(dilation)}", "use dilation=1 and retrain")
     kernel = (weight.shape[2], weight.shape[3])
@@ -441,8 +523,13 @@ def _conv2d(
             "pad less than the kernel",
         )
     out, height, width = weight.shape[0], *site.out.shape[2:]
-    operation = Linear(
-        site.where, site.array(weight, "weight"), _bias(site, bias, out), _pair(stride), pads
+    operation = Linear.grouped(
+        site.where,
+        site.array(weight, "weight"),
+        _bias(site, bias, out),
+        _pair(stride),
+        pads,
+        groups=groups,
     )
     return site.then(x, operation, (out, height, width))
 
@@ -535,11 +622,34 @@ def _batch_norm_module(site: _Site, x: _Value, m: torch.nn.BatchNorm2d) -> _Valu
     return _batch_norm(site, x, m.running_mean, m.running_var, m.weight, m.bias, eps=m.eps)
 
 
+def _sum(site: _Site, a: _Value, b: _Value) -> _Value:
+    """Both at once, into the same neurons."""
+    shapes = [tuple(value.tensor.shape) for value in (a, b)]
+    if shapes[0] == shapes[1]:
+        shapes = [a.shape, b.shape]
+    if shapes[0] != shapes[1]:
+        raise site.refusal(
+            f"adds tensors of shape {shapes[0]} and {shapes[1]}",
+            "give both the same channels, height and width",
+        )
+    branches = (*a.terms, *b.terms)
+    if len({branch.source is None for branch in branches}) > 1:
+        raise site.refusal(
+            "adds the input frame to spikes, which no layer takes together",
+            "put an activation into the branch from the input",
+        )
+    return _Value(site.out, a.shape, branches, site.where)
+
+
 def _add(site: _Site, a: Any, b: Any) -> _Value:
+    if isinstance(a, _Value) and isinstance(b, _Value):
+        return _sum(site, a, b)
     return _scaled(site, a, 1.0, b) if isinstance(a, _Value) else _scaled(site, b, 1.0, a)
 
 
 def _sub(site: _Site, a: Any, b: Any) -> _Value:
+    if isinstance(a, _Value) and isinstance(b, _Value):
+        return _sum(site, a, _scaled(replace(site, out=b.tensor), b, -1.0, 0.0))
     if isinstance(a, _Value):
         return _scaled(site, a, 1.0, -torch.as_tensor(b))
     return _scaled(site, b, -1.0, a)
@@ -664,7 +774,7 @@ def _mean(site: _Site, x: _Value, dim: Any = None, keepdim: bool = False) -> _Va
 
 def _reshape(site: _Site, x: _Value, *args: Any, **kwargs: Any) -> _Value:
     """Anything that keeps the row-major order, as long as it only flattens."""
-    value = _Value(site.out, x.shape, x.operations)
+    value = replace(x, tensor=site.out)
     if value.spatial or site.out.numel() in site.out.shape:
         return value
     raise site.refusal(
@@ -841,96 +951,77 @@ _TARGETS: dict[Any, Callable[..., _Value]] = dict.fromkeys(
 # ------------------------------------------------------------------------------------------ layers
 
 
+_Sum = tuple[tuple[_Branch, ...], _Squash | None]
+
+
 def _layers(output: _Value, spec: InputSpec) -> tuple[FloatLayer, ...]:
-    """One layer for every activation, and the last one."""
-    layers: list[FloatLayer] = []
-    shape = spec.shape
-    for chain, squash in _groups(output.operations):
-        maxima, group = _split(chain)
-        source = len(layers) - 1 if layers else INPUT
-        if maxima and source == INPUT:
-            raise SpikewrightError(
-                f"{maxima[0].where}: pools the input frame; max pooling compares counts of spikes, "
-                "so put a layer with an activation before it"
-            )
-        pool, linear = merge(group, shape, maxima)
-        if source == INPUT and linear.padding != (0, 0) and any(spec.mean):
-            raise SpikewrightError(
-                f"{linear.where}: pads zeros around an input of mean {spec.mean} pixel steps, and "
-                "a mean under zero padding is not exact; set padding=0 or use a mean of 0"
-            )
-        synapse = FloatSynapse(source, linear.weight, linear.stride, linear.padding, pool)
-        shape = linear.output_shape(pool.output_shape(shape))
-        activation = _activation(squash, shape[0])
-        name = _unique(_layer_name(chain, squash), [layer.name for layer in layers])
-        layers.append(FloatLayer(name, shape, (synapse,), linear.bias, activation))
-    return tuple(layers)
-
-
-_Chain = list[Operation | Maximum]
-
-
-def _groups(operations: Sequence[_Step]) -> list[tuple[_Chain, _Squash | None]]:
-    """Operations up to each activation; those behind the last have none."""
-    groups: list[tuple[_Chain, _Squash | None]] = []
-    current: _Chain = []
-    for operation in operations:
-        if not isinstance(operation, _Squash):
-            current.append(operation)
-            continue
-        # An activation keeps the order of numbers, so it may as well stand before max pools.
-        maxima, rest = _trailing(current)
-        before = groups[-1][1] if groups and not rest else None
-        if before is None:
-            groups.append((rest, operation))
-        elif (both := operation.after(before)) is not None:
-            groups[-1] = (groups[-1][0], both)
-        else:
-            raise SpikewrightError(
-                f"{operation.where}: directly follows {before.where}; keep one of the two"
-            )
-        current = maxima
-    if current:
-        groups.append((current, None))
-    if not any(
-        isinstance(operation, (Linear, Average)) for group, _ in groups for operation in group
-    ):
+    """One layer for every activation, and the last one where none stands at the end."""
+    neurons = _needed(output.terms)
+    sums: list[_Sum] = [(n.branches, n.squash) for n in neurons]
+    if len(output.terms) > 1 or not output.terms[0].bare:
+        sums.append((output.terms, None))
+    operations = [op for branches, _ in sums for branch in branches for op in branch.operations]
+    if not any(isinstance(operation, (Linear, Average)) for operation in operations):
         raise SpikewrightError(
             "module: has no linear layer; give a network with at least one Conv2d or Linear"
         )
-    return groups
-
-
-def _trailing(chain: _Chain) -> tuple[_Chain, _Chain]:
-    """The max pools at the end, and what stands before them."""
-    end = len(chain)
-    while end and isinstance(chain[end - 1], Maximum):
-        end -= 1
-    return chain[end:], chain[:end]
-
-
-def _split(chain: _Chain) -> tuple[list[Maximum], list[Operation]]:
-    """The max pools at the beginning, and the linear operations behind them."""
-    maxima: list[Maximum] = []
-    linear: list[Operation] = []
-    for operation in chain:
-        if not isinstance(operation, Maximum):
-            linear.append(operation)
-        elif linear:
-            raise SpikewrightError(
-                f"{operation.where}: pools what {linear[-1].where} gives; max pooling compares "
-                "counts of spikes, so put it directly before or behind an activation"
+    places: dict[_Neurons | None, int] = {None: INPUT, **{n: i for i, n in enumerate(neurons)}}
+    layers: list[FloatLayer] = []
+    for branches, squash in sums:
+        groups = []
+        for branch in branches:
+            place = places[branch.source]
+            shape = spec.shape if place == INPUT else layers[place].shape
+            groups.append(_group(branch, place, shape, spec))
+        shape = groups[0][0].output_shape(shape)
+        layers.append(
+            FloatLayer(
+                _unique(_layer_name(branches, squash, output), [layer.name for layer in layers]),
+                shape,
+                tuple(synapse for synapse, _ in groups),
+                np.sum([bias for _, bias in groups], axis=0),
+                _activation(squash, shape[0]),
             )
-        else:
-            maxima.append(operation)
-    return maxima, linear
+        )
+    return tuple(layers)
 
 
-def _layer_name(group: Sequence[Operation | Maximum], squash: _Squash | None) -> str:
-    """The path of the first layer with weights of its own, else of what there is."""
-    weighted = [op for op in group if isinstance(op, Linear) and not op.depthwise]
-    first = [*weighted, *group, squash][0]
-    return "" if first is None else first.where.split(" ")[0]
+def _needed(branches: tuple[_Branch, ...]) -> list[_Neurons]:
+    """The neurons that `branches` come from, sources first."""
+    found: dict[_Neurons, None] = {}
+    waiting = [branches]
+    while waiting:
+        for branch in waiting.pop():
+            if branch.source is not None and branch.source not in found:
+                found[branch.source] = None
+                waiting.append(branch.source.branches)
+    return sorted(found, key=lambda neurons: neurons.depth)
+
+
+def _group(
+    branch: _Branch, source: int, shape: Shape, spec: InputSpec
+) -> tuple[FloatSynapse, Floats]:
+    """The synapses and the bias that equal `branch` on a source of `shape`."""
+    pool, linear = merge(branch.operations, shape, branch.maxima)
+    if source == INPUT and linear.padding != (0, 0) and any(spec.mean):
+        raise SpikewrightError(
+            f"{linear.where}: pads zeros around an input of mean {spec.mean} pixel steps, and "
+            "a mean under zero padding is not exact; set padding=0 or use a mean of 0"
+        )
+    synapse = FloatSynapse(source, linear.weight, linear.stride, linear.padding, pool)
+    return synapse, linear.bias
+
+
+def _layer_name(branches: tuple[_Branch, ...], squash: _Squash | None, output: _Value) -> str:
+    """The path of the first operation with weights of its own, else of what there is."""
+    steps = [step for branch in branches for step in (*branch.maxima, *branch.operations)]
+    weighted = [
+        step
+        for step in steps
+        if isinstance(step, Linear) and not (step.depthwise and step.is_pointwise)
+    ]
+    names = [step.where for step in (*weighted, *steps, squash) if step is not None]
+    return [*names, output.where][0].split(" ")[0]
 
 
 def _unique(name: str, taken: Sequence[str]) -> str:

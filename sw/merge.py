@@ -21,7 +21,15 @@ import numpy.typing as npt
 from ..errors import SpikewrightError
 from ..network import Pool, PoolKind
 
-__all__ = ["Average", "Linear", "Maximum", "Operation", "PerPosition", "merge"]
+__all__ = [
+    "Average",
+    "Linear",
+    "Maximum",
+    "Operation",
+    "PerPosition",
+    "merge",
+    "without_shift",
+]
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[int, int]
@@ -50,6 +58,29 @@ class Linear:
     def pointwise(cls, where: str, scale: Floats, shift: Floats) -> Linear:
         """``scale * x + shift``, one of each per channel."""
         return cls(where, scale[:, None, None, None], shift, depthwise=True)
+
+    @classmethod
+    def grouped(
+        cls,
+        where: str,
+        weight: Floats,
+        bias: Floats,
+        stride: Pair = (1, 1),
+        padding: Pair = (0, 0),
+        *,
+        groups: int,
+    ) -> Linear:
+        """A convolution in `groups`, of weights ``(out, in / groups, kernel y, kernel x)``."""
+        out, inputs = weight.shape[:2]
+        depthwise = groups == out and inputs == 1
+        if groups == 1 or depthwise:
+            return cls(where, weight, bias, stride, padding, depthwise)
+        each = out // groups
+        dense = np.zeros((out, groups * inputs, *weight.shape[2:]))
+        for group in range(groups):
+            rows = slice(group * each, (group + 1) * each)
+            dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
+        return cls(where, dense, bias, stride, padding)
 
     @property
     def kernel(self) -> Pair:
@@ -109,6 +140,16 @@ class PerPosition:
 
 
 Operation = Linear | Average | PerPosition
+
+
+def without_shift(operation: Operation) -> Operation:
+    """What `operation` does to all but one of the terms of a sum: only once comes its shift."""
+    match operation:
+        case Linear():
+            return replace(operation, bias=np.zeros_like(operation.bias))
+        case PerPosition():
+            return replace(operation, shift=np.zeros_like(operation.shift))
+    return operation
 
 
 def merge(

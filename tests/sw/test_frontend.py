@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import operator
 import random
 from collections.abc import Callable
 from typing import Any
@@ -295,6 +296,112 @@ FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
+RESIDUAL: dict[str, tuple[Callable[..., torch.Tensor], list[list[int]]]] = {
+    "identity": (lambda m, x: m.a1(m.c1(x) + x), [[0, 0], [1]]),
+    "identity first": (lambda m, x: m.a1(x + m.c1(x)), [[0, 0], [1]]),
+    "two layers": (lambda m, x: m.a2(x + m.n(m.c2(m.a1(m.c1(x))))), [[0], [0, 1], [2]]),
+    "in place": (lambda m, x: m.a2(operator.iadd(m.n(m.c2(m.a1(m.c1(x)))), x)), [[0], [1, 0], [2]]),
+    "norm behind": (lambda m, x: m.a1(m.n(m.c1(x) + x)), [[0, 0], [1]]),
+    "strided": (lambda m, x: m.a1(m.n(m.down(x)) + m.short_norm(m.short(x))), [[0, 0], [1]]),
+    "pooled shortcut": (
+        lambda m, x: m.a1(m.down(x) + functional.avg_pool2d(x, 2)),
+        [[0, 0], [1]],
+    ),
+    "pooled sum": (lambda m, x: m.a2(functional.avg_pool2d(m.c1(x) + x, 2)), [[0, 0], [1]]),
+    "pool neurons": (lambda m, x: m.a2(functional.max_pool2d(x, 2) + m.down(x)), [[0, 0], [1]]),
+    "max pool of a sum": (
+        lambda m, x: m.c2(functional.max_pool2d(m.a1(m.c1(x) + x), 2)),
+        [[0, 0], [1]],
+    ),
+    "max pool before": (
+        lambda m, x: m.c2(m.a1(functional.max_pool2d(m.c1(x) + x, 2))),
+        [[0, 0], [1]],
+    ),
+    "three branches": (lambda m, x: m.a2(m.c1(x) + m.c2(m.a1(x)) + x), [[-1], [0, 1, 0], [2]]),
+    "a sum of sums": (
+        lambda m, x: m.a2((x + m.c1(m.a1(m.c2(x)))) + (x - 0.5 * m.a1(m.c2(x)))),
+        [[0], [0], [0, 1, 0, 2], [3]],
+    ),
+    "two blocks": (
+        lambda m, x: _block(m, _block(m, x)),
+        [[0], [1, 0], [2], [3, 2], [4]],
+    ),
+    "difference": (lambda m, x: m.a2(m.c2(m.a1(m.c1(x))) - x), [[0], [1, 0], [2]]),
+    "negative": (lambda m, x: m.a2(x - m.n(m.c2(x) + 1)), [[0, 0], [1]]),
+    "convolved sum": (lambda m, x: m.a2(m.down(m.c1(x) + m.a1(m.c2(x)) + 1)), [[0], [0, 1], [2]]),
+    "an activation used as it is and clipped": (
+        lambda m, x: m.a2(m.c1(functional.relu6(x)) + x),
+        [[-1], [0, 1], [2]],
+    ),
+    "flat": (
+        lambda m, x: m.a2(m.flat(x.flatten(1)) + x.mean((2, 3))).view(1, 4, 1, 1),
+        [[0, 0], [1]],
+    ),
+    "at the end": (lambda m, x: m.c1(m.a1(m.c2(x))) + x, [[0], [1, 0]]),
+}
+"""Forward functions behind a first activation, and the sources of the layers that they make."""
+
+
+def _block(m: Module, x: torch.Tensor) -> torch.Tensor:
+    return torch.relu(m.c2(m.a1(m.c1(x))) + x)
+
+
+def residual_module(function: Callable[..., Any]) -> Module:
+    return seeded(
+        Forward(
+            lambda m, x: m.head(function(m, m.a0(m.first(x))).mean((2, 3))),
+            first=nn.Conv2d(2, 4, 3, padding=1),
+            head=nn.Linear(4, 5),
+            a0=nn.ReLU(),
+            a1=QCFS(4, 2.0),
+            a2=nn.ReLU(),
+            c1=nn.Conv2d(4, 4, 3, padding=1, bias=False),
+            c2=nn.Conv2d(4, 4, 3, padding=1, groups=2),
+            n=nn.BatchNorm2d(4),
+            down=nn.Conv2d(4, 4, 2, stride=2),
+            short=nn.Conv2d(4, 4, 1, stride=2, bias=False),
+            short_norm=nn.BatchNorm2d(4),
+            flat=nn.Linear(144, 4),
+        ),
+        11,
+    )
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_sums_of_branches(name: str) -> None:
+    function, sources = RESIDUAL[name]
+    network = traced(residual_module(function), 2, 6, 6)
+    assert [[s.source for s in layer.synapses] for layer in network.layers[1:]] == sources
+
+
+def test_names_and_weights_of_a_residual_block() -> None:
+    module = residual_module(lambda m, x: m.a2(x + m.n(m.c2(m.a1(m.c1(x))))))
+    network = traced(module, 2, 6, 6)
+    assert [layer.name for layer in network.layers] == ["first", "c1", "c2", "head"]
+    identity, conv = network.layers[2].synapses
+    np.testing.assert_array_equal(identity.weight[:, :, 0, 0], np.eye(4))
+    assert (identity.stride, identity.padding, identity.pool) == ((1, 1), (0, 0), Pool())
+    assert not conv.weight[:2, 2:].any()
+    assert conv.weight[:2, :2].all()
+
+
+@pytest.mark.parametrize(("inputs", "out", "groups"), [(4, 4, 4), (4, 8, 4), (6, 4, 2), (1, 3, 1)])
+def test_grouped_convolutions_are_block_diagonal(inputs: int, out: int, groups: int) -> None:
+    module = nn.Sequential(
+        nn.Conv2d(inputs, out, 3, 2, 1, groups=groups),
+        nn.BatchNorm2d(out),
+        nn.ReLU(),
+        nn.Conv2d(out, 2, 2),
+    )
+    network = traced(seeded(module, 3), inputs, 7, 7)
+    assert [layer.name for layer in network.layers] == ["0", "3"]
+    weight = network.layers[0].synapses[0].weight
+    assert weight.shape == (out, inputs, 3, 3)
+    block = np.kron(np.eye(groups), np.ones((out // groups, inputs // groups))) > 0
+    assert weight[block].all()
+    assert not weight[~block].any()
+
+
 def in_place(m: Module, x: torch.Tensor) -> torch.Tensor:
     x = m.conv(x)
     x += 1
@@ -582,7 +689,6 @@ PART_REFUSALS: list[tuple[Module, str]] = [
         "1 (LSTM): is not supported; recurrent layers have no counterpart; use a feed-forward "
         "network",
     ),
-    (nn.Conv2d(3, 3, 3, groups=3), "1 (Conv2d): has 3 groups; use groups=1 and retrain"),
     (nn.Conv2d(3, 3, 2, dilation=2), "1 (Conv2d): has dilation (2, 2); use dilation=1 and retrain"),
     (
         nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"),
@@ -677,11 +783,48 @@ def test_uneven_same_padding_is_refused() -> None:
     )
 
 
-ONE_CHAIN = "every layer must have one source; remove the branch"
+ONE_CHAIN = "two tensors can be added, and nothing else; remove the branch"
 FUNCTION_REFUSALS: list[tuple[Callable[..., Any], str]] = [
     (
         lambda m, x: m.fc((m.conv(x) + m.conv(x).relu()).flatten(1)),
-        f"add (add): combines two tensors made from the input; {ONE_CHAIN}",
+        "add (add): adds the input frame to spikes, which no layer takes together; put an "
+        "activation into the branch from the input",
+    ),
+    (
+        lambda m, x: m.fc((m.conv(x) * m.conv(x).relu()).flatten(1)),
+        f"mul (mul): combines two tensors made from the input; {ONE_CHAIN}",
+    ),
+    (
+        lambda m, x: m.conv(x).relu() + m.conv(x).relu().mean((2, 3), True),
+        "add (add): adds tensors of shape (1, 3, 4, 4) and (1, 3, 1, 1); give both the same "
+        "channels, height and width",
+    ),
+    (
+        lambda m, x: (
+            m.conv(x).relu().flatten(1)
+            + functional.linear(m.conv(x).flatten(1), torch.ones(48, 48).double())
+        ),
+        "add (add): adds tensors of shape (3, 4, 4) and (48, 1, 1); give both the same channels, "
+        "height and width",
+    ),
+    (
+        lambda m, x: torch.add(m.conv(x), m.conv(x), alpha=2),
+        "add (add): has arguments that are not supported (got an unexpected keyword argument "
+        f"'alpha'); {SUPPORTED}",
+    ),
+    (
+        lambda m, x: m.fc(m.fc(m.conv(x).flatten(1)).softmax(1) + m.fc(m.conv(x).flatten(1))),
+        "add (add): follows a softmax; a softmax must be the last operation; remove it",
+    ),
+    (
+        lambda m, x: m.act(m.conv(x)) + functional.max_pool2d(m.same(m.act(m.conv(x))), 1),
+        "max_pool2d (max_pool2d): pools what same (Conv2d) gives; max pooling compares counts of "
+        "spikes, so put it directly before or behind an activation",
+    ),
+    (
+        lambda m, x: m.same(functional.max_pool2d(m.conv(x) + m.conv(x), 2)),
+        "max_pool2d (max_pool2d): pools what add (add) gives; max pooling compares counts of "
+        "spikes, so put it directly before or behind an activation",
     ),
     (
         lambda m, x: m.fc(torch.cat([m.conv(x), m.conv(x)], 1).flatten(1)),

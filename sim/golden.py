@@ -37,7 +37,7 @@ from .encoders import check_frames, encode, signed_digits
 from .neurons import fire, max_pool_spikes
 from .synapses import SynapseGroup, reach
 
-__all__ = ["Golden", "GoldenResult", "LayerTrace", "check_frames"]
+__all__ = ["Course", "Golden", "GoldenResult", "LayerTrace", "check_frames"]
 
 Ints = npt.NDArray[np.int64]
 SmallInts = npt.NDArray[Any]
@@ -65,6 +65,28 @@ class LayerTrace:
 
 
 @dataclass(frozen=True)
+class Course:
+    """N images step by step: column t - 1 holds what steps 1..t gave, of all layers together.
+
+    Where nothing depends on T (IF neurons, a direct frame) it is also what a run of t steps gives.
+    Steps are those of each layer: where each has a window of its own (TSC), of its window.
+
+    - `outputs`: int64 ``(N, steps, outputs)``, as :attr:`GoldenResult.potentials`.
+    - `spikes`: int64 ``(N, steps)``, those that neurons have sent.
+    - `synaptic_operations`: int64 ``(N, steps)``, additions so far.
+    """
+
+    outputs: Ints
+    spikes: Ints
+    synaptic_operations: Ints
+
+    @property
+    def classes(self) -> Ints:
+        """int64 ``(N, steps)``: the greatest output after each step; of equals the lowest index."""
+        return self.outputs.argmax(2).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class GoldenResult:
     """What N images gave. All arrays are int64 with the image as first axis.
 
@@ -78,6 +100,7 @@ class GoldenResult:
     - `synaptic_operations`: for each layer ``(N,)``, additions these events require: one for each
       output position and channel an event reaches, whatever the weight.
     - `scan_operations`: for each layer, membranes that its end-of-step scans read, of any image.
+    - `course`: outputs, spikes and synaptic operations after every step.
     - `trace`: for each layer its :class:`LayerTrace`, if asked for.
     """
 
@@ -87,6 +110,7 @@ class GoldenResult:
     events: tuple[Ints, ...]
     synaptic_operations: tuple[Ints, ...]
     scan_operations: tuple[int, ...]
+    course: Course
     trace: tuple[LayerTrace, ...] | None = None
 
 
@@ -260,56 +284,66 @@ class Golden:
 
     def _run(self, frames: Frames, trace: bool) -> GoldenResult:
         """One chunk of frames, layer after layer."""
-        network = self.network
+        network, images = self.network, len(frames)
         pixels = np.ascontiguousarray(np.moveaxis(frames, 0, -1))
         trains, events = _input_train(network, pixels)
-        counts, traces = {}, []
+        counts, traces = [], []
+        fired = np.zeros((network.steps, images), np.int64)
         for index, layer in enumerate(network.layers):
-            spikes, outputs, states = self._train(index, trains, len(frames), trace)
+            spikes, outputs, states = self._train(index, trains, images, trace)
             traces += states
+            if not layer.neuron.fires:
+                continue
             trains[index] = _pairs(network, spikes) if layer.neuron.codes else spikes
-            events[index], counts[index] = _totals(trains[index], _peak(network, index))
+            sent = _sent(trains[index], _peak(network, index))
+            events[index] = sent.events
+            counts.append(_images_first(sent.counts))
+            fired[: len(sent.spikes)] += sent.spikes
         size = math.prod(network.layers[-1].shape)
-        potentials = _images_first(outputs).reshape(len(frames), size).astype(np.int64)
+        course = _images_first(outputs).reshape(images, network.steps, size)
         loads = [_load(network, layer, events) for layer in network.layers]
+        required = [additions for _, additions in loads]
         return GoldenResult(
-            potentials=potentials,
-            classes=potentials.argmax(1).astype(np.int64),
-            spike_counts=tuple(
-                _images_first(counts[index])
-                for index, layer in enumerate(network.layers)
-                if layer.neuron.fires
-            ),
-            events=tuple(received for received, _ in loads),
-            synaptic_operations=tuple(required for _, required in loads),
+            potentials=course[:, -1],
+            classes=course[:, -1].argmax(1).astype(np.int64),
+            spike_counts=tuple(counts),
+            events=tuple(received.sum(0) for received, _ in loads),
+            synaptic_operations=tuple(additions.sum(0) for additions in required),
             scan_operations=tuple(_scanned(network, i) for i in range(len(network.layers))),
+            course=Course(course, fired.cumsum(0).T, sum(required[1:], required[0]).cumsum(0).T),
             trace=tuple(traces) if trace else None,
         )
 
     def _train(
         self, index: int, trains: Trains, images: int, trace: bool
     ) -> tuple[SmallInts, npt.NDArray[Any], list[LayerTrace]]:
-        """A layer's spikes ``(T, C, H, W, N)``, its outputs, and, if asked for, its one trace."""
+        """A layer's spikes ``(T, C, H, W, N)``, the same of its outputs, and its trace if wanted.
+
+        Outputs of any but the last layer are not kept.
+        """
         network, layer = self.network, self.network.layers[index]
         shape = (network.steps, *layer.shape, images)
         spikes = np.empty(shape, np.min_scalar_type(-_most_spikes(network, index) - 1))
+        last = index == len(network.layers) - 1
+        outputs = np.empty(shape if last else 0, np.int64)
         membranes, counts = (np.zeros(shape if trace else 0, np.int64) for _ in range(2))
         for step, (membrane, n, count) in enumerate(self._layers[index].states(trains, images)):
             spikes[step] = n
+            if last:
+                outputs[step] = membrane if count is None else count
             if trace:
                 membranes[step] = membrane
                 counts[step] = 0 if count is None else count
-        outputs = membrane if count is None else count
         record = (_images_first(states) for states in (membranes, spikes, counts))
         return spikes, outputs, [LayerTrace(layer.name, *record)] if trace else []
 
 
 def _input_train(network: Network, pixels: Frames) -> tuple[Trains, dict[int, Ints]]:
-    """The input's spikes, or the frame, and the events of every pixel."""
+    """The input's spikes, or the frame, and its events as :class:`_Sent` has them."""
     if network.input.code is InputCode.DIRECT:
-        return {INPUT: pixels[None]}, {INPUT: signed_digits(pixels).astype(np.int64)}
+        return {INPUT: pixels[None]}, {INPUT: signed_digits(pixels).sum(0, np.int64)[None]}
     train = encode(network.input, network.input_steps, pixels)
-    return {INPUT: train}, {INPUT: _totals(train, 1)[0]}
+    return {INPUT: train}, {INPUT: _sent(train, 1).events}
 
 
 def _pairs(network: Network, spikes: SmallInts) -> SmallInts:
@@ -321,23 +355,45 @@ def _pairs(network: Network, spikes: SmallInts) -> SmallInts:
     return on.view(np.int8) - off
 
 
-def _totals(train: SmallInts, peak: int) -> tuple[Ints, Ints]:
-    """Of each position, the binary digits and the magnitudes that it sent in all steps."""
-    sums = np.min_scalar_type(-np.iinfo(train.dtype).max * len(train))  # narrow ones are faster
-    magnitudes = np.abs(train).sum(0, sums).astype(np.int64)
-    if peak == 1:
-        return magnitudes, magnitudes
-    return np.bitwise_count(train).sum(0, np.int64), magnitudes
+@dataclass(frozen=True)
+class _Sent:
+    """What a layer has sent.
+
+    - `events`: binary digits of each step and position, of all channels, ``(steps, H, W, N)``.
+    - `spikes`: magnitudes of each step, ``(steps, N)``.
+    - `counts`: magnitudes of each neuron in all steps, int64 ``(C, H, W, N)``.
+    """
+
+    events: SmallInts
+    spikes: Ints
+    counts: Ints
 
 
-def _load(network: Network, layer: Layer, events: dict[int, Ints]) -> tuple[Ints, Ints]:
-    """Events and additions of each image."""
-    received = required = np.zeros(events[INPUT].shape[-1], np.int64)
+def _sent(train: SmallInts, peak: int) -> _Sent:
+    """The sums of a train ``(steps, C, H, W, N)`` whose numbers have at most the magnitude `peak`.
+
+    Their types are as narrow as the sums allow, which is faster.
+    """
+    steps, channels = train.shape[:2]
+    magnitudes = np.abs(train)
+    counts = magnitudes.sum(0, np.min_scalar_type(-peak * steps - 1)).astype(np.int64)
+    spikes = magnitudes.sum(1, np.min_scalar_type(-peak * channels - 1))
+    events = spikes
+    if peak > 1:
+        digits = np.bitwise_count(train)
+        events = digits.sum(1, np.min_scalar_type(-peak.bit_length() * channels - 1))
+    return _Sent(events, spikes.sum((1, 2), np.int64), counts)
+
+
+def _load(network: Network, layer: Layer, events: dict[int, SmallInts]) -> tuple[Ints, Ints]:
+    """Events and additions of each step and image, ``(T, N)``; a direct frame's in step 1."""
+    images = events[INPUT].shape[-1]
+    received, required = (np.zeros((network.steps, images), np.int64) for _ in range(2))
     for synapse in layer.synapses:
         sent = events[synapse.source]
         reached = reach(synapse, network.source_shape(synapse))
-        received = received + sent.sum((0, 1, 2))
-        required = required + (sent.sum(0) * reached[..., None]).sum((0, 1))
+        received[: len(sent)] += sent.sum((1, 2), np.int64)
+        required[: len(sent)] += np.einsum("yx,tyxn->tn", reached, sent)
     return received, required
 
 
@@ -379,5 +435,10 @@ def _joined(parts: list[GoldenResult]) -> GoldenResult:
         events=column("events"),
         synaptic_operations=column("synaptic_operations"),
         scan_operations=parts[0].scan_operations,
+        course=Course(
+            np.concatenate([part.course.outputs for part in parts]),
+            np.concatenate([part.course.spikes for part in parts]),
+            np.concatenate([part.course.synaptic_operations for part in parts]),
+        ),
         trace=traces,
     )

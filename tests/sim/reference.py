@@ -29,7 +29,7 @@ class LayerRun:
     counts: list = field(default_factory=list)
     windows: list = field(default_factory=list)
     events: int = 0
-    additions: int = 0
+    additions: Counter = field(default_factory=Counter)
 
 
 # --------------------------------------------- input codes
@@ -347,11 +347,12 @@ def run(network, frame):
             reached = Counter(at for found in taps(network, synapse).values() for at, _ in found)
             for place in itertools.product(*map(range, network.source_shape(synapse))):
                 if synapse.source == INPUT and direct:
-                    sent = naf_weight(int(frame[place]))
+                    sent = [naf_weight(int(frame[place]))]
                 else:
-                    sent = sum(abs(int(s[place])).bit_count() for s in trains[synapse.source])
-                this.events += sent
-                this.additions += sent * reached[place]
+                    sent = [abs(int(s[place])).bit_count() for s in trains[synapse.source]]
+                this.events += sum(sent)
+                for step, events in enumerate(sent):
+                    this.additions[step] += events * reached[place]
         runs.append(this)
     fires = network.layers[-1].neuron.model is not NeuronModel.INTEGRATOR
     outputs = (runs[-1].counts if fires else runs[-1].membranes)[-1].ravel().tolist()
@@ -382,14 +383,32 @@ def check(network, frames):
             np.testing.assert_array_equal(trace.counts[n], integers(counts))
             np.testing.assert_array_equal(trace.membranes[n], integers(this.membranes))
             assert result.events[index][n] == this.events
-            assert result.synaptic_operations[index][n] == this.additions
+            assert result.synaptic_operations[index][n] == this.additions.total()
             if layer.neuron.fires:
                 sent = np.abs(integers(this.spikes))
                 codes = layer.neuron.codes
                 expected = 2 * (sent[-1] > 0) if codes else sent.sum(0)
                 np.testing.assert_array_equal(next(firing)[n], expected)
             check_ranges(network, layer, network.ranges.layers[index], this)
+        check_course(network, runs, result.course, n)
     return result, total
+
+
+def check_course(network, runs, course, n):
+    """Outputs, spikes and additions of image n after every step."""
+    last = runs[-1].counts if network.layers[-1].neuron.fires else runs[-1].membranes
+    np.testing.assert_array_equal(course.outputs[n], [integers(v).ravel() for v in last])
+    spikes, additions = ([0] * network.steps for _ in range(2))
+    for layer, this in zip(network.layers, runs, strict=True):
+        sent = this.spikes
+        if layer.neuron.codes:
+            sent = window_of_targets(network, this.spikes[-1])
+        for step, values in enumerate(sent):
+            spikes[step] += np.abs(integers(values)).sum()
+        for step in range(network.steps):
+            additions[step] += this.additions[step]
+    assert course.spikes[n].tolist() == np.cumsum(spikes).tolist()
+    assert course.synaptic_operations[n].tolist() == np.cumsum(additions).tolist()
 
 
 def check_ranges(network, layer, ranges, this):

@@ -108,7 +108,33 @@ def test_chunks_do_not_show():
     np.testing.assert_array_equal(whole.potentials, parts.potentials)
     np.testing.assert_array_equal(whole.spike_counts[0], parts.spike_counts[0])
     np.testing.assert_array_equal(whole.trace[0].membranes, parts.trace[0].membranes)
+    for name in ("outputs", "spikes", "synaptic_operations"):
+        np.testing.assert_array_equal(getattr(whole.course, name), getattr(parts.course, name))
     assert golden.run(frames[:0]).potentials.shape == (0, 1)
+
+
+def test_course_ends_with_the_totals_and_holds_every_shorter_run():
+    frames = pixels(*range(256))
+    result = Golden(one_neuron(weight=1, threshold=300, initial=150, steps=9)).run(frames)
+    course = result.course
+    np.testing.assert_array_equal(course.outputs[:, -1], result.potentials)
+    np.testing.assert_array_equal(course.spikes[:, -1], result.spike_counts[0].sum((1, 2, 3)))
+    np.testing.assert_array_equal(
+        course.synaptic_operations[:, -1], sum(result.synaptic_operations)
+    )
+    for steps in range(1, 9):
+        shorter = Golden(one_neuron(threshold=300, initial=150, steps=steps)).run(frames)
+        np.testing.assert_array_equal(course.outputs[:, :steps], shorter.course.outputs)
+        np.testing.assert_array_equal(course.spikes[:, steps - 1], shorter.course.spikes[:, -1])
+
+
+def test_sums_of_many_spikes():
+    """128 spikes of a neuron do not fit 8 bits."""
+    network = one_neuron(threshold=1, steps=128)
+    result = Golden(network).run(pixels(1))
+    assert result.spike_counts[0].ravel().tolist() == [128]
+    assert result.course.spikes[0].tolist() == list(range(1, 129))
+    assert result.synaptic_operations[1].tolist() == [128]
 
 
 @pytest.mark.parametrize(

@@ -971,9 +971,10 @@ def _layers(output: _Value, spec: InputSpec) -> tuple[FloatLayer, ...]:
         groups = []
         for branch in branches:
             place = places[branch.source]
-            shape = spec.shape if place == INPUT else layers[place].shape
-            groups.append(_group(branch, place, shape, spec))
-        shape = groups[0][0].output_shape(shape)
+            source = spec.shape if place == INPUT else layers[place].shape
+            synapse, bias = _group(branch, place, source, spec)
+            shape = synapse.output_shape(source)
+            groups.append((synapse, bias))
         layers.append(
             FloatLayer(
                 _unique(_layer_name(branches, squash, output), [layer.name for layer in layers]),

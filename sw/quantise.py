@@ -9,6 +9,9 @@ so scales cost no arithmetic. F, the shift of the weights, is the least with whi
 of the layer comes out within 2^-10 of its value, and every bias, summed over all steps, within
 2^-10 of the threshold.
 
+All synapse groups of a layer share its units. Where one has larger weights than another (a shortcut
+of identity weights beside a convolution), it is shifted further, so that both use their bits.
+
 Neurons that only count their source need no weights: max pools count single spikes, average-pool
 neurons the spikes of their window, so their weights are 1.
 
@@ -17,6 +20,8 @@ The integrator has no threshold for its scales to vanish into: its outputs share
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -35,7 +40,7 @@ from ..network import (
 )
 from ..neuron import NeuronModel, NeuronSpec
 
-__all__ = ["THRESHOLD_ERROR", "quantisation_error", "quantise"]
+__all__ = ["THRESHOLD_ERROR", "group_scales", "quantisation_error", "quantise"]
 
 THRESHOLD_ERROR = 2.0**-10
 """Largest relative error of an integer threshold."""
@@ -46,6 +51,9 @@ does not widen every membrane. An event is then off by at most 2^-15 of the thre
 towards; at 8 bits, a weight of a hundredth of the threshold is off by more."""
 
 _LARGEST_SHIFT = 15
+
+_FURTHEST = 7
+"""Most that a group is shifted further than another; the rest is left for F."""
 
 
 def quantise(
@@ -87,7 +95,8 @@ def quantise(
 def quantisation_error(network: FloatNetwork, integer: Network) -> dict[str, dict[str, float]]:
     """How far `integer` is from the converted `network` it was made of, for each layer by name.
 
-    - `weight_rms`: root mean square error of the weights over their root mean square
+    - `weight_rms`: root mean square error of the weights over their root mean square, of the group
+      where it is greatest
     - `threshold`: largest relative error of a threshold (0 for the integrator)
     - `bias`: largest error of a bias summed over all steps, in thresholds (integrator: in units)
     - `shift`: F, the fractional bits of the membrane
@@ -97,16 +106,15 @@ def quantisation_error(network: FloatNetwork, integer: Network) -> dict[str, dic
     steps = integer.input_steps
     for layer, made in zip(network.layers, integer.layers, strict=True):
         real, back = _effective(network, layer, steps), _dequantised(made.synapses, made.unit)
-        error = sum(float(((b - r) ** 2).sum()) for b, r in zip(back, real, strict=True))
-        energy = sum(float((r**2).sum()) for r in real)
+        errors = [_relative_error(b, r) for b, r in zip(back, real, strict=True)]
         start = _initial(layer, made.threshold, made.unit)
         total = (steps * made.bias + made.initial - start) * made.unit
         bias = np.abs(total - _total_bias(network, layer, back, steps))
         report[layer.name] = {
-            "weight_rms": (error / energy) ** 0.5 if energy else 0.0,
+            "weight_rms": max(errors),
             "threshold": 0.0,
             "bias": float((bias / made.unit).max()),
-            "shift": made.synapses[0].shift,
+            "shift": min(s.shift for s in made.synapses),
             "bits": max(int(np.abs(s.weight).max()).bit_length() for s in made.synapses) + 1,
         }
         if layer.threshold is not None:
@@ -127,24 +135,28 @@ def _layer(
         return _max_pool(layer, layer.neuron)
     limit = 1 if _averages(layer.neuron) else 2 ** (weight_bits - 1) - 1
     effective = _effective(network, layer, steps)
-    peaks = np.max([np.abs(w).max(axis=(1, 2, 3)) for w in effective], axis=0)
+    peaks = np.array([np.abs(w).max(axis=(1, 2, 3)) for w in effective])
+    if layer.threshold is None or not per_channel:
+        peaks = np.broadcast_to(peaks.max(1, keepdims=True), peaks.shape)
     reference = np.abs(layer.bias) if layer.threshold is None else layer.threshold
     direct = network.input.code is InputCode.DIRECT
     events = [
         s.pool.area * (network.input.maximum if direct and s.source == INPUT else 1)
         for s in layer.synapses
     ]
-    scale = np.maximum(peaks / limit, reference / _LARGEST_THRESHOLD / max(events))
+    scale, further = group_scales(peaks, limit, reference / _LARGEST_THRESHOLD / max(events))
     if layer.threshold is None or not per_channel:
         scale = np.full_like(scale, scale.max() or 1.0)
-    weights = [np.rint(w / scale[:, None, None, None]) for w in effective]
-    total = _total_bias(network, layer, [w * scale[:, None, None, None] for w in weights], steps)
+    scales = [scale[:, None, None, None] * 2**more for more in further]
+    weights = [np.rint(w / one) for w, one in zip(effective, scales, strict=True)]
+    rounded_weights = [w * one for w, one in zip(weights, scales, strict=True)]
+    total = _total_bias(network, layer, rounded_weights, steps)
 
     if layer.threshold is None:
         shift, unit = 0, scale
         threshold = np.zeros(len(scale), np.int64)
     else:
-        shift = _shift(layer, layer.threshold / scale, total / scale)
+        shift = _shift(layer, layer.threshold / scale, total / scale, _LARGEST_SHIFT - max(further))
         unit = scale / 2**shift
         threshold = _even(layer.threshold / unit)
     rounded = _rounded(layer, total / unit)
@@ -154,14 +166,29 @@ def _layer(
         neuron=layer.neuron,
         shape=layer.shape,
         synapses=tuple(
-            Synapse(s.source, weight, s.stride, s.padding, s.pool, shift)
-            for s, weight in zip(layer.synapses, weights, strict=True)
+            Synapse(s.source, weight, s.stride, s.padding, s.pool, shift + more)
+            for s, weight, more in zip(layer.synapses, weights, further, strict=True)
         ),
         threshold=threshold,
         bias=bias,
         initial=_initial(layer, threshold, unit) + rounded - steps * bias,
         unit=unit,
     )
+
+
+def group_scales(peaks: Floats, limit: int, least: Floats) -> tuple[Floats, list[int]]:
+    """A scale for each channel, and by how many bits each group's weights are shifted further.
+
+    `peaks` holds each group's greatest weight of each channel, ``(groups, channels)``, which comes
+    out within +-`limit`; scales are at least `least`. A group is shifted by what the median of its
+    peaks exceeds the least of these medians by, to the nearest power of two.
+    """
+    medians = [float(np.median(one[one > 0])) if one.any() else 0.0 for one in peaks]
+    finest = min(filter(None, medians), default=1.0)
+    further = [
+        min(round(math.log2(median / finest)), _FURTHEST) if median else 0 for median in medians
+    ]
+    return np.maximum((peaks.T / 2.0 ** np.array(further)).max(1) / limit, least), further
 
 
 def _averages(spec: NeuronSpec) -> bool:
@@ -207,6 +234,11 @@ def _effective(network: FloatNetwork, layer: FloatLayer, steps: int) -> list[Flo
     return result
 
 
+def _relative_error(got: Floats, wanted: Floats) -> float:
+    energy = float((wanted**2).sum())
+    return (float(((got - wanted) ** 2).sum()) / energy) ** 0.5 if energy else 0.0
+
+
 def _dequantised(synapses: tuple[Synapse, ...], unit: Floats) -> list[Floats]:
     """The inverse of quantisation: what :func:`_effective` gives, up to rounding."""
     return [(s.weight << s.shift) * unit[:, None, None, None] for s in synapses]
@@ -237,9 +269,9 @@ def _even(threshold: Floats) -> Ints:
     return 2 * np.rint(threshold / 2).astype(np.int64)
 
 
-def _shift(layer: FloatLayer, threshold: Floats, total: Floats) -> int:
+def _shift(layer: FloatLayer, threshold: Floats, total: Floats, largest: int) -> int:
     """The least F that represents thresholds and total biases, given in scales, well enough."""
-    for shift in range(_LARGEST_SHIFT + 1):
+    for shift in range(largest + 1):
         exact = threshold * 2**shift
         bias = total * 2**shift
         error = np.maximum(np.abs(_even(exact) - exact), np.abs(np.rint(bias) - bias))

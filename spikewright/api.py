@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -29,7 +30,7 @@ from .errors import SpikewrightError
 from .files import write_npz, write_text
 from .frames import Data, Frames, as_frames, random_frames
 from .image import NETWORK, Build, read_build, write_build
-from .network import FloatNetwork, InputSpec
+from .network import SCHEMA, FloatNetwork, InputCode, InputSpec
 from .page import render
 from .progress import Report, silent
 from .provenance import provenance
@@ -380,86 +381,57 @@ def evaluate(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     limit: int | None = None,
+    label: str | None = None,
+    save: str | os.PathLike[str] | None = None,
     command: str | None = None,
     progress: Report = silent,
 ) -> dict[str, Any]:
-    """Accuracy of ANN, float SNN (after every step) and integer SNN on labelled images.
+    """Accuracy of ANN, float SNN and integer SNN on labelled images, and what it costs.
 
     `data` is an ``.npz`` file with `x` and `y`, or a data set by name, whose test split is read
     from `data_dir`; `limit` takes only the first images. Everything comes from the build directory,
-    which keeps the float network. The result goes into ``eval.json`` and is returned; of the
-    integer SNN it holds the share of `ties` for the greatest output, where the lowest class is
-    taken, the `spikes` of an image, and the `most_spikes` of a neuron; TSC neurons that send more
-    than the two of their paper make it `deviates`.
+    which keeps the float network. The result goes into ``eval.json``, and into the file `save`, and
+    is returned: :func:`~spikewright.evaluation.measure` has its figures. `label` names it in
+    comparisons, in place of its neurons.
     """
     _need("torch", "torch", "evaluating the ANN and the float SNN")
-    from .sim.float import ann, snn
-    from .sim.golden import Golden
+    from .evaluation import measure
 
     checked = _build(build)
-    network = checked.float_network
-    if network is None:
+    network, real = checked.network, checked.float_network
+    if real is None:
         raise SpikewrightError(
             f"{checked.directory}: keeps no float network; compile it again to evaluate it"
         )
-    driven = checked.network.input_steps
-    frames = as_frames(data, network.input, steps=driven, directory=data_dir)
+    if save is not None:
+        _check_parent(Path(save))
+    frames = as_frames(data, real.input, steps=network.input_steps, directory=data_dir)
     if limit is not None:
         if limit < 1:
             raise SpikewrightError(f"eval: a limit of {limit} images; at least 1 is needed")
         frames = frames.head(limit)
     if frames.y is None:
         raise SpikewrightError(f"{frames.source}: has no array y; accuracy needs labels")
-    labels, steps = frames.y, checked.network.steps
-    golden = Golden(checked.network)
-    right = {"ann": 0, "integer_snn": 0, "same_class": 0}
-    ties = spikes = most = 0
-    over_time = np.zeros(steps, np.int64)
-    seconds = dict.fromkeys(("ann", "float_snn", "integer_snn"), 0.0)
-    batch = 500
-    for start in range(0, len(frames), batch):
-        progress("evaluating", start / len(frames))
-        x, y = frames.x[start : start + batch], labels[start : start + batch]
-        with _timed(seconds, "ann"):
-            outputs = ann(network, x, steps=driven)
-        with _timed(seconds, "float_snn"):
-            settle = checked.network.ordinary_steps - driven
-            float_classes = snn(network, x, driven, settle=settle).classes
-        with _timed(seconds, "integer_snn"):
-            outcome = golden.run(x)
-        classes = outcome.classes
-        greatest = outcome.potentials.max(1, keepdims=True)
-        ties += int(((outcome.potentials == greatest).sum(1) > 1).sum())
-        spikes += sum(int(counts.sum()) for counts in outcome.spike_counts)
-        most = max(most, *(int(counts.max()) for counts in outcome.spike_counts), 0)
-        right["ann"] += int((outputs.argmax(1) == y).sum())
-        right["integer_snn"] += int((classes == y).sum())
-        right["same_class"] += int((float_classes[:, -1] == classes).sum())
-        over_time += (float_classes == y[:, None]).sum(0)
-    total = len(frames)
+    model = describe(network)
+    random = network.input.code is InputCode.BERNOULLI
     result = {
+        "schema": SCHEMA,
+        "kind": "eval",
+        "label": label or re.split("[,;]", model["neurons"])[0],
         "frames": frames.source,
-        "images": total,
-        "steps": steps,
-        "input_steps": driven,
-        "model": describe(checked.network),
-        "accuracy": {
-            "ann": right["ann"] / total,
-            "float_snn": int(over_time[-1]) / total,
-            "integer_snn": right["integer_snn"] / total,
-        },
-        "float_snn_over_time": (over_time / total).tolist(),
-        "same_class": right["same_class"] / total,
-        "ties": ties / total,
-        "spikes": round(spikes / total, 1),
-        "most_spikes": most,
-        "deviates": most > 2 and _sends_pairs(checked),
-        "images_per_second": {
-            name: round(total / spent, 1) for name, spent in seconds.items() if spent > 0
-        },
+        "images": len(frames),
+        "steps": network.steps,
+        "input_steps": network.input_steps,
+        "weight_bits": network.weight_bits,
+        "model": model,
+        **measure(network, real, frames, progress=progress),
+        "seed": network.input.seed if random else None,
+        "compile": checked.about,
         "about": provenance(command or "spikewright.evaluate(...)"),
     }
     _store(checked, summary.EVAL, result)
+    if save is not None:
+        write_text(save, json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -532,7 +504,11 @@ def train(
     progress: Report = silent,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Train a network, write its weights; `settings` as :class:`spikewright.sw.train.Settings`."""
+    """Train a network, write its weights; `settings` as :class:`spikewright.sw.train.Settings`.
+
+    With `start`, the file of a trained network, those not given are its own, and the rest that of
+    a fine-tuning of the folded network with integer weights.
+    """
     _need("torch", "torch", "training")
     from .sw import train as training
 
@@ -540,7 +516,8 @@ def train(
         score = "" if state.score is None else f", integer SNN {state.score:.1%}"
         progress(f"epoch {state.epoch} of {state.epochs}{score}", state.done)
 
-    return training.train(output, training.Settings(**settings), data_dir=data_dir, progress=show)
+    make = training.Settings.continued if settings.get("start") else training.Settings
+    return training.train(output, make(**settings), data_dir=data_dir, progress=show)
 
 
 def demo(
@@ -596,10 +573,6 @@ def _build(build: Build | str | os.PathLike[str]) -> Build:
     return build if isinstance(build, Build) else read_build(Path(build))
 
 
-def _sends_pairs(build: Build) -> bool:
-    return any(layer.neuron.sends_pairs for layer in build.network.layers)
-
-
 def _store(build: Build, name: str, result: Mapping[str, Any]) -> None:
     """Write one result beside the images, and the report that shows it."""
     write_text(build.directory / name, json.dumps(result, indent=1) + "\n")
@@ -609,8 +582,7 @@ def _store(build: Build, name: str, result: Mapping[str, Any]) -> None:
 def check_target(out: str | os.PathLike[str]) -> Path:
     """`out`, if a build directory may be written there; SpikewrightError if not."""
     target = Path(out)
-    if not target.resolve().parent.is_dir():
-        raise SpikewrightError(f"{target}: the folder above it does not exist; create it first")
+    _check_parent(target)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise SpikewrightError(f"{target}: exists and is no folder; choose another name")
     if target.exists() and any(target.iterdir()) and not _ours(target):
@@ -618,6 +590,11 @@ def check_target(out: str | os.PathLike[str]) -> Path:
             f"{target}: exists and is no build directory; choose another name, nothing was changed"
         )
     return target
+
+
+def _check_parent(target: Path) -> None:
+    if not target.resolve().parent.is_dir():
+        raise SpikewrightError(f"{target}: the folder above it does not exist; create it first")
 
 
 def _ours(directory: Path) -> bool:
@@ -663,10 +640,3 @@ def _noted(notes: list[str]) -> Iterator[None]:
     for warning in caught:
         notes.append(str(warning.message))
         warnings.warn(warning.message, stacklevel=4)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[name] += time.perf_counter() - started

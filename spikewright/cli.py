@@ -23,9 +23,6 @@ __all__ = ["main"]
 
 Result = Mapping[str, Any]
 
-_COLUMNS = 16
-"""The most time steps of which a table shows the accuracy."""
-
 # The words of spikewright.conversion, whose import would take NumPy to print a help text.
 _CHOICES = {
     "neuron": ("if", "hpc", "qffs", "ca-lif", "tsc"),
@@ -206,23 +203,36 @@ def _print_eval(result: Result) -> None:
         for name, label in names.items()
     ]
     print(f"{result['images']:,} images ({result['frames']}), T={result['input_steps']}")
+    _print_over_time(result)
     print(_table(("", "accuracy", "images/s"), rows))
     print(
-        f"integer SNN: {result['spikes']:,.0f} spikes an image, {result['most_spikes']} at most of "
-        f"a neuron, {_percent(result['ties'])} ties for the greatest output"
+        f"integer SNN: {result['spikes']:,.0f} spikes an image, "
+        f"{result['spikes_per_neuron']:.2f} a neuron, {result['most_spikes']} at most of a neuron, "
+        f"{_percent(result['ties'])} ties for the greatest output"
     )
     if result["deviates"]:
         print("deviating: TSC promises two spikes a neuron; use a window per layer, or the latch")
-    shares = result["float_snn_over_time"]
-    every = -(-len(shares) // _COLUMNS)
-    shown = range(len(shares), 0, -every)[::-1]
-    print(
-        _table(
-            ("t", *(str(t) for t in shown)),
-            [("float SNN", *(f"{100 * shares[t - 1]:.1f}" for t in shown))],
-        )
-    )
     _print_short_model(result["model"])
+
+
+def _print_over_time(result: Result) -> None:
+    """After the steps that are powers of two, and after the last."""
+    course, steps = result["over_time"], result["steps"]
+    shown = [t for t in range(1, steps) if t.bit_count() == 1] + [steps]
+    rows = [
+        (
+            t,
+            _percent(course["float_snn"][t - 1]),
+            _percent(course["integer_snn"][t - 1]),
+            f"{course['spikes'][t - 1]:,.0f}",
+            f"{course['synaptic_operations'][t - 1]:,.0f}",
+        )
+        for t in shown
+    ]
+    header = ("t", "float SNN", "integer SNN", "spikes", "synaptic operations")
+    print(_table(header, rows, left=0))
+    if not result["prefixes"] and steps > 1:
+        print(f"only step {steps} is a result: compile for another T to know what it gives")
 
 
 def _print_synth(result: Result) -> None:
@@ -276,7 +286,7 @@ def _train(args: argparse.Namespace, progress: Progress) -> Result:
 
     names = (
         *("method", "net", "data", "epochs", "batch", "lr", "weight_decay", "levels", "steps"),
-        *("bits", "width", "norm", "counts", "flip", "shift", "validation", "seed"),
+        *("bits", "qat", "width", "norm", "counts", "flip", "shift", "validation", "seed", "start"),
     )
     settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     record = api.train(args.output, data_dir=args.data_dir, progress=progress, **settings)
@@ -357,6 +367,8 @@ def _eval(args: argparse.Namespace, progress: Progress) -> Result:
         args.data,
         data_dir=args.data_dir,
         limit=args.images,
+        label=args.label,
+        save=args.save,
         command=args.command_line,
         progress=progress,
     )
@@ -513,6 +525,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _data_directory(evaluate)
     evaluate.add_argument("--images", type=_whole(1), help="only the first so many")
+    evaluate.add_argument("--label", help="name in comparisons (its neurons)")
+    evaluate.add_argument(
+        "--save", metavar="FILE.json", help="write the result here too, for spikewright compare"
+    )
 
     synth = command(
         "synth",
@@ -657,7 +673,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", choices=_METHODS, help="the paper whose activation it is (qcfs)"
     )
-    parser.add_argument("--net", help="lenet5 or mlp (lenet5)")
+    parser.add_argument("--net", help="mlp, lenet5, vgg8 or vgg9 (lenet5)")
     parser.add_argument("--data", help="data set (fashion-mnist)")
     _data_directory(parser)
     parser.add_argument("--epochs", type=_whole(1), help="(40)")
@@ -676,6 +692,18 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         help="T that epochs are judged at (8; qffs LEVELS, calif 16)",
     )
     parser.add_argument("--bits", type=_whole(2), help="weight bits that epochs are judged at (8)")
+    parser.add_argument(
+        "--qat",
+        action="store_true",
+        default=None,
+        help="train the weights as integers of --bits (always with calif and --start)",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="FILE.safetensors",
+        help="a trained network to fine-tune: norms folded, --qat, 5 epochs at a tenth of its --lr; "
+        "all other settings are its own",
+    )
     parser.add_argument("--width", type=_real(0), help="multiplies the hidden layers (1)")
     parser.add_argument("--norm", action="store_true", default=None, help="batch norms")
     parser.add_argument(

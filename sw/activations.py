@@ -285,6 +285,10 @@ class SymmetricWeight(nn.Module):
         scale = scale / (2 ** (self.bits - 1) - 1)
         return weight + (scale * torch.round(fixed / scale) - fixed)
 
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """What is assigned to the layer is what training goes on from."""
+        return weight
+
     def extra_repr(self) -> str:
         return f"bits={self.bits}, shared={self.shared}"
 

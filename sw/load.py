@@ -17,7 +17,7 @@ import torch
 from ..errors import SpikewrightError
 from ..network import FloatNetwork
 
-__all__ = ["load_model"]
+__all__ = ["load_model", "load_saved"]
 
 _FORMS = (
     "give package.module:callable or file.py:callable, a network saved by spikewright "
@@ -204,9 +204,18 @@ def _assign(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: 
 
 
 def _saved_network(path: Path) -> torch.nn.Module:
-    """A network of our own: its metadata says how to build it."""
+    return load_saved(path)[0]
+
+
+def load_saved(path: Path) -> tuple[torch.nn.Module, Mapping[str, Any]]:
+    """A network of our own, and the metadata that say how to build it and how it was trained.
+
+    Raises SpikewrightError for a missing file, and one that our own training did not write.
+    """
     from .nets import build
 
+    if not path.is_file():
+        raise SpikewrightError(f"{path}: no such file; check the path of the model")
     tensors, metadata = _safetensors(path)
     if "spikewright" not in metadata:
         raise SpikewrightError(
@@ -225,7 +234,7 @@ def _saved_network(path: Path) -> torch.nn.Module:
     except SpikewrightError as error:
         raise SpikewrightError(f"{path}: {error}") from None
     _assign(module, tensors, path)
-    return module
+    return module, description
 
 
 def _pickled(path: Path) -> torch.nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,14 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..errors import SpikewrightError
 from ..files import write_bytes
 from ..network import SCHEMA, Shape
 from .activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
 
-__all__ = ["ACTIVATIONS", "NETS", "build", "lenet5", "mlp", "save", "vgg8", "vgg9"]
+__all__ = ["ACTIVATIONS", "NETS", "build", "fill", "fold", "lenet5", "mlp", "save", "vgg8", "vgg9"]
 
 ACTIVATIONS = ("qcfs", "nq", "hpc", "qffs", "calif", "relu")
 
@@ -25,24 +29,22 @@ _LAMBDA = 2.0
 layers. At the 8 that suits deep nets with batch norms all outputs start as zero, and often stay so.
 """
 
-_WEIGHT_BITS = 8
-"""Of Ca-LIF's weights."""
-
 
 @dataclass(frozen=True)
 class _Activations:
     """What a net takes besides its size.
 
-    `activation` is a method's: QCFS, NQ, QReLU (hpc), LSQ (qffs), FakeQuant with quantised weights
-    (calif) or ReLU. `levels` is how many steps it has, which ReLU has no use for: QCFS's L, QReLU's
+    `activation` is a method's: QCFS, NQ, QReLU (hpc), LSQ (qffs), FakeQuant (calif) or ReLU. `levels` is how many steps it has, which ReLU has no use for: QCFS's L, QReLU's
     T * Smax, of LSQ and FakeQuant 2**b - 1. `smax` is QReLU's. With `counts` there is an activation
-    behind the last layer too, whose counts can be read out; LSQ has one bit more there.
+    behind the last layer too, whose counts can be read out; LSQ has one bit more there. Weights are
+    trained as integers of `weight_bits`, 0 for real ones.
     """
 
     activation: str = "qcfs"
     levels: int = 8
     smax: int = 2
     counts: bool = False
+    weight_bits: int = 0
 
     def __post_init__(self) -> None:
         kind, levels = self.activation, self.levels
@@ -81,8 +83,8 @@ class _Activations:
             assert isinstance(last, nn.Linear)
             nn.init.constant_(last.bias, _LAMBDA / 2)
             net.add_module("act", self(last=True))
-        if self.activation == "calif":
-            quantise_weights(net, _WEIGHT_BITS, integrator=not self.counts)
+        if self.weight_bits:
+            quantise_weights(net, self.weight_bits, integrator=not self.counts)
         return net
 
 
@@ -103,7 +105,7 @@ def lenet5(
     """LeNet-5 with average pooling: 6C5-P2-16C5-P2-120-84-`classes`, on 28x28 or 32x32 images.
 
     `width` multiplies the hidden layers, `norm` puts a batch norm behind every hidden layer;
-    `activations` are `activation` (one of ACTIVATIONS), `levels`, `smax` and `counts`. A 28x28
+    `activations` are `activation` (one of ACTIVATIONS), `levels`, `smax`, `counts`, `weight_bits`. A 28x28
     image is padded to the 32x32 of the original (LeCun et al. 1998).
     """
     if shape[1:] not in ((28, 28), (32, 32)):
@@ -258,6 +260,40 @@ def build(metadata: Mapping[str, Any]) -> nn.Module:
         return NETS[name](**kwargs)
     except TypeError as error:
         raise SpikewrightError(f"net {name}: {error}; retrain it with this release") from None
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, its batch norms folded into the layers before them.
+
+    A norm belongs to the Conv2d or Linear that its parent names directly before it. What is left
+    has the names of the same net built with ``norm=False``. `module` has real weights.
+    """
+    folded = copy.deepcopy(module).eval()
+    for parent in folded.modules():
+        before: tuple[str, nn.Module] = "", parent
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(before[1], nn.Conv2d):
+                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
+                setattr(parent, name, nn.Identity())
+            elif isinstance(child, nn.BatchNorm1d) and isinstance(before[1], nn.Linear):
+                setattr(parent, before[0], fuse_linear_bn_eval(before[1], child))
+                setattr(parent, name, nn.Identity())
+            before = name, child
+    return folded
+
+
+@torch.no_grad()
+def fill(module: nn.Module, trained: nn.Module) -> None:
+    """Put what `trained` has learned into `module`, of the same layers, integer weights or not."""
+    for name, target in module.named_modules():
+        if "parametrizations" in name.split("."):
+            continue
+        leaves = [leaf for leaf, _ in target.named_parameters(recurse=False)]
+        leaves += [leaf for leaf, _ in target.named_buffers(recurse=False)]
+        for leaf in leaves:
+            getattr(target, leaf).copy_(getattr(trained.get_submodule(name), leaf))
+        if parametrize.is_parametrized(target):
+            target.weight = trained.get_submodule(name).weight.detach()
 
 
 def save(module: nn.Module, metadata: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

@@ -24,15 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .. import __version__
 from ..conversion import Conversion, Readout
 from ..errors import SpikewrightError
 from ..files import write_bytes
 from ..network import SCHEMA
+from ..provenance import provenance
 from ..sim.golden import Golden
 from . import data, nets
 from .convert import convert
 from .frontend import trace
+from .load import load_saved
 from .noise import induce
 from .quantise import quantise
 
@@ -58,6 +59,7 @@ class _Recipe:
     levels: int = 8
     steps: int = 8
     exact: bool = False
+    qat: bool = False
 
     @property
     def conversion(self) -> Conversion:
@@ -69,7 +71,7 @@ _RECIPES = {
     "nq": _Recipe("if"),
     "hpc": _Recipe("hpc", levels=_SMAX),
     "qffs": _Recipe("qffs", levels=3, exact=True),
-    "calif": _Recipe("ca-lif", levels=255, steps=16),
+    "calif": _Recipe("ca-lif", levels=255, steps=16, qat=True),
     "relu": _Recipe("if"),
 }
 
@@ -81,9 +83,13 @@ class Settings:
     `levels` is how many steps the activations have: L of qcfs and nq (8), T * Smax of hpc (2 T, its
     Smax is 2), 2**b - 1 of qffs (3) and calif (255). `steps` and `bits` are the T and the weight
     bits of the integer spiking network that an epoch is judged by (T: qffs `levels`, calif 16, the
-    others 8); 0 levels or steps stand for the method's own. With `counts` an activation ends the
-    network, and its counts are the output; `validation` is the number of training images held
-    back; `flip` and `shift` (in pixels) augment the images.
+    others 8); 0 levels or steps stand for the method's own. With `qat` (always with calif) the
+    weights are trained as integers of `bits` bits, those that the compiler will find. With `counts`
+    an activation ends the network, and its counts are the output; `validation` is the number of
+    training images held back; `flip` and `shift` (in pixels) augment the images.
+
+    `start` is the file of a trained network to go on from, its batch norms folded into the weights
+    and so frozen: see :meth:`continued`.
     """
 
     method: str = "qcfs"
@@ -96,6 +102,7 @@ class Settings:
     levels: int = 0
     steps: int = 0
     bits: int = 8
+    qat: bool = False
     width: float = 1.0
     norm: bool = False
     counts: bool = False
@@ -103,6 +110,7 @@ class Settings:
     shift: int = 0
     validation: int = 5000
     seed: int = 0
+    start: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -117,7 +125,10 @@ class Settings:
             raise SpikewrightError(
                 f"data {self.data}: is not known; choose one of {', '.join(data.DATASETS)}"
             )
+        if self.start and self.norm:
+            raise SpikewrightError(f"start {self.start}: its norms are folded; leave norm out")
         recipe = _RECIPES[self.method]
+        object.__setattr__(self, "qat", self.qat or recipe.qat)
         if self.steps == 0:
             own = (self.levels or recipe.levels) if self.method == "qffs" else recipe.steps
             object.__setattr__(self, "steps", own)
@@ -135,11 +146,31 @@ class Settings:
         if not 2 <= self.bits <= 8:
             raise SpikewrightError(f"bits {self.bits}: choose 2 to 8")
 
+    @classmethod
+    def continued(cls, start: str | os.PathLike[str], **changes: Any) -> Settings:
+        """Those of the network in `start`, with `changes`, to go on from it.
+
+        Where nothing else is said, its weights become integers of 8 bits in five epochs, at a tenth
+        of the learning rate. Raises SpikewrightError for a file without a record of its training.
+        """
+        _, metadata = load_saved(Path(start))
+        try:
+            known = metadata["training"]["settings"]
+            before = cls(**{k: known[k] for k in cls.__dataclass_fields__ if k in known})
+        except (KeyError, TypeError):
+            raise SpikewrightError(
+                f"{start}: holds no record of its training; train anew"
+            ) from None
+        own = {"start": os.fspath(start), "norm": False, "qat": True, "epochs": 5}
+        return replace(before, **{**own, "lr": before.lr / 10, **changes})
+
     @property
     def command(self) -> str:
         """The command line that repeats this training."""
         words = ["spikewright train"]
         for name, value in asdict(self).items():
+            if value == "":
+                continue
             option = "--" + name.replace("_", "-")
             if isinstance(value, bool):
                 words += [option] if value else []
@@ -169,6 +200,8 @@ class Settings:
             kwargs["smax"] = _SMAX
         if self.counts:
             kwargs["counts"] = True
+        if self.qat:
+            kwargs["weight_bits"] = self.bits
         return {"schema": SCHEMA, "net": self.net, "kwargs": kwargs}
 
 
@@ -194,9 +227,10 @@ def train(
     """Train, write `output` as safetensors and return the record that is stored with the weights.
 
     An interrupted training goes on from ``<output>.checkpoint`` if the settings are the same. The
-    record holds the command, the settings, the versions, the score of every epoch (accuracy of the
-    integer spiking network on the validation split) and the accuracies of the kept epoch, test
-    split included.
+    record holds the command, the settings, the versions, of every epoch the score (accuracy of the
+    integer spiking network on the validation split) and the seconds to train it and to judge it,
+    the accuracies of the kept epoch, test split included, and the record of a network that it
+    started from.
     """
     path, checkpoint = Path(output), Path(f"{output}.checkpoint")
     if not path.parent.is_dir():
@@ -216,6 +250,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = nets.build(settings.metadata())
+    earlier = _go_on(module, settings)
     module.to(memory_format=torch.channels_last)  # a sixth faster for deep nets, no change for flat
     state = _State(module, _optimiser(module, settings))
     if checkpoint.exists():
@@ -224,6 +259,7 @@ def train(
     started, first = time.monotonic(), state.epoch
     batches = math.ceil(len(training[0]) / settings.batch)
     while state.epoch < settings.epochs:
+        began = time.monotonic()
         for i, loss in enumerate(_epoch(state, settings, training), 1):
             if progress is not None:
                 share = (state.epoch + i / batches) / settings.epochs
@@ -231,21 +267,19 @@ def train(
                 left = spent * (1 - share) / (share - first / settings.epochs)
                 score = state.scores[-1] if state.scores else None
                 progress(Progress(state.epoch + 1, settings.epochs, share, left, loss, score))
+        trained = time.monotonic()
         if settings.method == "nq":
             induce(module, validation[0][:_NOISE].numpy())
-        state.judge(_spiking_accuracy(module, validation, calibration, settings))
+        score = _spiking_accuracy(module, validation, calibration, settings)
+        state.judge(score, (trained - began, time.monotonic() - trained))
         state.store(checkpoint, settings)
 
     module.load_state_dict(state.best)
     record = {
-        "command": settings.command,
+        **provenance(settings.command),
         "settings": asdict(settings),
-        "versions": {
-            "spikewright": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
         "scores": state.scores,
+        "seconds": [[round(spent, 2) for spent in pair] for pair in state.seconds],
         "epoch": state.best_epoch,
         "accuracy": {
             "ann_validation": _accuracy(module, *validation),
@@ -254,9 +288,29 @@ def train(
             "snn_test": _spiking_accuracy(module, test, calibration, settings),
         },
     }
+    if earlier is not None:
+        record["start"] = earlier
     nets.save(module, {**settings.metadata(), "training": record}, path)
     checkpoint.unlink(missing_ok=True)
     return record
+
+
+def _go_on(module: nn.Module, settings: Settings) -> Any:
+    """Fill `module` from the network to start from; returns the record of its training."""
+    if not settings.start:
+        return None
+    trained, metadata = load_saved(Path(settings.start))
+    wanted = settings.metadata()["kwargs"]
+    kwargs = {**metadata["kwargs"], "norm": False, "weight_bits": 0}
+    if (metadata["net"], kwargs) != (settings.net, {**wanted, "weight_bits": 0}):
+        raise SpikewrightError(
+            f"start {settings.start}: is another net than the settings describe; leave method, net, "
+            "width, levels and counts to it"
+        )
+    real = nets.build({**metadata, "kwargs": {**metadata["kwargs"], "weight_bits": 0}})
+    nets.fill(real, trained)
+    nets.fill(module, nets.fold(real))
+    return metadata.get("training")
 
 
 class _State:
@@ -266,6 +320,7 @@ class _State:
         self.module = module
         self.optimiser = optimiser
         self.scores: list[float] = []
+        self.seconds: list[tuple[float, float]] = []
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
 
@@ -274,12 +329,13 @@ class _State:
         """Epochs finished."""
         return len(self.scores)
 
-    def judge(self, score: float) -> None:
-        """End an epoch with its score; the first of equals stays the best."""
+    def judge(self, score: float, seconds: tuple[float, float]) -> None:
+        """End an epoch with its score and time to train and to judge; of equals the first stays."""
         if not self.scores or score > max(self.scores):
             self.best_epoch = self.epoch + 1
             self.best = {k: v.clone() for k, v in self.module.state_dict().items()}
         self.scores.append(score)
+        self.seconds.append(seconds)
 
     def store(self, path: Path, settings: Settings) -> None:
         buffer = io.BytesIO()
@@ -289,6 +345,7 @@ class _State:
                 "module": self.module.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "scores": self.scores,
+                "seconds": self.seconds,
                 "best_epoch": self.best_epoch,
                 "best": self.best,
             },
@@ -306,6 +363,7 @@ class _State:
             self.module.load_state_dict(stored["module"])
             self.optimiser.load_state_dict(stored["optimiser"])
             self.scores = [float(score) for score in stored["scores"]]
+            self.seconds = [(float(a), float(b)) for a, b in stored["seconds"]]
             self.best_epoch, self.best = stored["best_epoch"], stored["best"]
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as e:
             raise SpikewrightError(

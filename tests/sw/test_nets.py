@@ -50,9 +50,65 @@ def test_every_method_has_its_activation():
         net = nets.mlp(activation=method, levels=levels, smax=4)
         (found,) = [m for m in net.modules() if type(m) is kind]
         assert found.levels == levels
-        assert parametrize.is_parametrized(net.layer1, "weight") == (method == "calif")
+        assert not parametrize.is_parametrized(net.layer1, "weight")
     assert set(expected) | {"relu"} == set(nets.ACTIVATIONS)
     assert nets.lenet5(activation="hpc", levels=8, smax=4).act1.smax == 4
+
+
+def test_vggs_have_the_layers_they_say():
+    def outputs(net):
+        return [p.shape[0] for p in net.parameters() if p.ndim > 1]
+
+    assert outputs(nets.vgg9(width=0.25)) == [16, 16, 32, 32, 64, 64, 64, 256, 10]
+    small = nets.vgg8()
+    assert outputs(small) == [16, 16, 48, 48, 80, 80, 80, 10]
+    weights = sum(p.numel() for p in small.parameters() if p.ndim > 1)
+    assert 170_000 < weights < 185_000
+    sizes = []
+    for name, module in small.named_children():
+        if name.startswith("act"):
+            module.register_forward_hook(lambda *hook: sizes.append(hook[2].shape[2]))
+    small.eval()(torch.rand(1, 3, 32, 32))
+    assert sizes == [32, 32, 16, 16, 8, 8, 8]
+
+
+@pytest.mark.parametrize("name", list(nets.NETS))
+def test_folding_keeps_the_outputs_and_fits_the_net_without_norms(name):
+    shape = (3, 32, 32)
+    torch.manual_seed(4)
+    kwargs = {"shape": shape, "width": 0.1, "activation": "relu"}
+    trained = nets.NETS[name](norm=True, **kwargs).train()
+    for _ in range(3):
+        trained(torch.rand(8, *shape))  # norms that are not the identity
+    trained.eval()
+    folded = nets.fold(trained)
+    x = torch.rand(4, *shape)
+    assert torch.allclose(folded(x), trained(x), atol=1e-5)
+    norms = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+    assert not any(isinstance(m, norms) for m in folded.modules())
+    assert any(isinstance(m, norms) for m in trained.modules())
+    plain = nets.NETS[name](norm=False, **kwargs)
+    nets.fill(plain, folded)
+    assert torch.equal(plain(x), folded(x))
+
+
+@pytest.mark.parametrize("activation", nets.ACTIVATIONS)
+def test_filling_goes_from_real_to_integer_weights_and_back(activation):
+    kwargs = {"width": 0.3, "activation": activation, "levels": 0 if activation == "relu" else 15}
+    kwargs["smax"] = 1
+    torch.manual_seed(4)
+    real = nets.mlp(**kwargs).eval()
+    for parameter in (p for p in real.parameters() if p.ndim == 0):
+        parameter.data.fill_(1.5)
+    rough = nets.mlp(weight_bits=3, **kwargs)
+    nets.fill(rough, real)
+    assert torch.equal(rough.layer1.parametrizations.weight.original, real.layer1.weight)
+    assert not torch.equal(rough.layer1.weight, real.layer1.weight)
+    again = nets.mlp(**kwargs)
+    nets.fill(again, rough)
+    x = torch.rand(5, 1, 28, 28)
+    assert torch.equal(again.eval()(x), rough.eval()(x))
+    assert not torch.equal(again(x), real(x))
 
 
 def test_counts_need_an_activation_at_the_end():
@@ -90,7 +146,7 @@ def test_what_is_not_known_is_refused():
     [
         ({"net": "mlp"}, "has no schema version"),
         ({"schema": SCHEMA + 1, "net": "mlp"}, f"version {SCHEMA + 1} is newer than {SCHEMA}"),
-        ({"schema": SCHEMA, "net": "vgg"}, "^net vgg: is not known; choose one of lenet5, mlp"),
+        ({"schema": SCHEMA, "net": "vgg"}, "^net vgg: is not known; choose one of mlp, lenet5"),
         ({"schema": SCHEMA, "net": "mlp", "kwargs": {"depth": 3}}, "^net mlp: .*depth"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ import torch
 from spikewright import cli
 from spikewright.errors import SpikewrightError
 from spikewright.sw import nets, train
+from spikewright.sw.convert import convert
+from spikewright.sw.data import load
+from spikewright.sw.frontend import trace
+from spikewright.sw.load import load_saved
+from spikewright.sw.quantise import quantise
 from spikewright.sw.train import Settings
 
 torch.set_num_threads(1)
@@ -38,6 +44,18 @@ def folder(tmp_path_factory):
 
 def weights(path):
     return safetensors.torch.load_file(path)
+
+
+def assert_same(path, other):
+    """Equal weights and equal records, but for how long it took and when."""
+    assert equal(weights(path), weights(other))
+    records = []
+    for each in (path, other):
+        with safetensors.safe_open(each, "pt") as file:
+            records.append(json.loads(file.metadata()["spikewright"])["training"])
+        assert len(records[-1].pop("seconds")) == records[-1]["settings"]["epochs"]
+        del records[-1]["date"]
+    assert records[0] == records[1]
 
 
 def equal(a, b):
@@ -67,8 +85,6 @@ def test_patterns_are_learned_and_recorded(folder, tmp_path, method, net):
     assert str(tmp_path) not in json.dumps(metadata)
     module = nets.build(metadata)
     module.load_state_dict(weights(path))
-    from spikewright.sw.data import load
-
     x, y = load("fashion-mnist", folder, "test")
     got = module.eval()(torch.tensor(x) / 255).argmax(1).numpy()
     assert (got == y).mean() == record["accuracy"]["ann_test"]
@@ -123,7 +139,7 @@ def test_what_a_method_remembers_outlives_an_interruption(folder, tmp_path, meth
         train.train(tmp_path / "halted", settings, data_dir=folder, progress=interrupt)
     torch.rand(3)
     train.train(tmp_path / "halted", settings, data_dir=folder)
-    assert (tmp_path / "halted").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert_same(tmp_path / "halted", tmp_path / "whole")
 
 
 def test_noise_is_set_after_each_epoch_from_the_validation_split(folder, tmp_path, monkeypatch):
@@ -201,7 +217,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(folder, tmp_path)
         tmp_path / "halted", settings, data_dir=folder, progress=lambda p: epochs.add(p.epoch)
     )
     assert epochs == {3}
-    assert (tmp_path / "halted").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert_same(tmp_path / "halted", tmp_path / "whole")
     assert not (tmp_path / "halted.checkpoint").exists()
 
 
@@ -292,7 +308,7 @@ def test_progress_counts_up_to_the_end(folder, tmp_path):
     ("settings", "message"),
     [
         ({"method": "lif"}, "^method lif: is not known; choose one of qcfs, nq, hpc, qffs, calif"),
-        ({"net": "vgg"}, "^net vgg: is not known; choose one of lenet5, mlp"),
+        ({"net": "vgg"}, "^net vgg: is not known; choose one of mlp, lenet5"),
         ({"data": "imagenet"}, "^data imagenet: is not known"),
         ({"epochs": 0}, "^epochs 0: must be at least 1"),
         ({"steps": -1}, "^steps -1: must be at least 1"),
@@ -351,3 +367,60 @@ def test_images_are_moved_and_mirrored_and_nothing_else():
     assert seen == set(allowed)
     same = train._augmented(many, Settings(), generator)
     assert torch.equal(same, many)
+
+
+def test_fine_tuning_goes_on_from_the_folded_network(folder, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    before = train.train(first, replace(QUICK, norm=True, seed=5), data_dir=folder)
+    settings = Settings.continued(first, bits=3, epochs=2)
+    assert (settings.net, settings.width, settings.levels, settings.seed) == ("mlp", 0.25, 4, 5)
+    assert (settings.norm, settings.qat, settings.lr) == (False, True, 0.01)
+    after = train.train(second, settings, data_dir=folder)
+    assert after["start"] == before
+    assert f"--start {first}" in after["command"]
+    assert "--qat" in after["command"]
+    # As good as the network that it started from, whose first epochs alone are far from it.
+    assert min(after["scores"]) > 0.9
+
+
+def test_a_start_must_be_a_trained_network_of_the_same_kind(folder, tmp_path):
+    path, other = tmp_path / "net.safetensors", tmp_path / "other.safetensors"
+    train.train(path, replace(QUICK, epochs=1), data_dir=folder)
+    with pytest.raises(SpikewrightError, match=r"nowhere.safetensors: no such file"):
+        Settings.continued(tmp_path / "nowhere.safetensors")
+    for change in ({"net": "lenet5"}, {"width": 0.5}, {"levels": 8}):
+        settings = Settings.continued(path, **change)
+        with pytest.raises(SpikewrightError, match="is another net than the settings describe"):
+            train.train(other, settings, data_dir=folder)
+    with pytest.raises(SpikewrightError, match="norms are folded; leave norm out"):
+        Settings.continued(path, norm=True)
+    metadata = QUICK.metadata()
+    nets.save(nets.build(metadata), metadata, other)
+    with pytest.raises(SpikewrightError, match="holds no record of its training"):
+        Settings.continued(other)
+
+
+@pytest.mark.parametrize("method", train.METHODS)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_integers_in_training_are_those_of_the_compiler(folder, tmp_path, method, bits):
+    """Fine-tuned weights over their scale, and what quantise makes of them, to the last one."""
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    quick = replace(QUICK, net="lenet5", width=0.5, norm=True, epochs=1, validation=400)
+    given = {"levels": 0, "steps": 0, "method": method}
+    train.train(first, Settings(**{**vars(quick), **given}), data_dir=folder)
+    settings = Settings.continued(first, bits=bits, epochs=1)
+    train.train(second, settings, data_dir=folder)
+    module, _ = load_saved(second)
+    x, _ = load("fashion-mnist", folder, "train")
+    traced = trace(module.eval(), torch.tensor(x[:1]) / 255)
+    network = convert(traced, settings.conversion, steps=settings.steps, calibration=x[:50])
+    made = quantise(network, steps=settings.steps, weight_bits=bits)
+    layers = [m for m in module.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    limit = 2 ** (bits - 1) - 1
+    for index, (layer, integer) in enumerate(zip(layers, made.layers, strict=True)):
+        original = layer.parametrizations.weight.original.detach().double().flatten(1)
+        axes = (0, 1) if index == len(layers) - 1 else 1
+        expected = torch.round(original / original.abs().amax(axes, keepdim=True) * limit)
+        got = torch.tensor(integer.synapses[0].weight)
+        assert got.abs().max() == limit
+        assert torch.equal(got.double().reshape(expected.shape), expected)

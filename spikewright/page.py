@@ -209,11 +209,17 @@ def _accuracy(result: Facts | None) -> str:
         )
     ]
     chart = svg.lines(
-        {"float SNN": result["float_snn_over_time"]},
-        {"ANN": accuracy["ann"], "integer SNN": accuracy["integer_snn"]},
+        {
+            "float SNN": result["over_time"]["float_snn"],
+            "integer SNN": result["over_time"]["integer_snn"],
+        },
+        {"ANN": accuracy["ann"]},
         "accuracy over time steps",
     )
-    legend = svg.legend(["float SNN", "ANN", f"integer SNN after {result['steps']} steps"])
+    legend = svg.legend(["float SNN", "integer SNN", "ANN"])
+    caption = "Accuracy after each time step"
+    if not result["prefixes"]:
+        caption += f"; only that of step {result['steps']} is a result"
     return _section(
         title,
         '<div class="row"><div>',
@@ -221,12 +227,14 @@ def _accuracy(result: Facts | None) -> str:
         _soft(
             f"{result['images']:,} labelled images: {result['frames']}. Float and integer SNN give "
             f"the same class for {_percent(result['same_class'])} of them. The integer SNN takes "
-            f"{_number(result['spikes'])} spikes an image, {result['most_spikes']} at most of a "
-            f"neuron; for {_percent(result['ties'])} of them outputs tie for the greatest, and the "
+            f"{_number(result['spikes'])} spikes an image, "
+            f"{result['spikes_per_neuron']:.2f} a neuron and {result['most_spikes']} at most of "
+            f"one, and {_number(result['synaptic_operations'])} synaptic operations; for "
+            f"{_percent(result['ties'])} of the images outputs tie for the greatest, and the "
             "lowest class is taken."
         ),
         "</div>",
-        _figure("Accuracy after each time step", chart + legend),
+        _figure(caption, chart + legend),
         "</div>",
         _origin(result),
     )

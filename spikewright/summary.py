@@ -43,6 +43,8 @@ def summarise(build: Build, name: str) -> dict[str, Any]:
         key: _stored(build, file)
         for key, file in (("eval", EVAL), ("verify", VERIFY), ("synth", SYNTH))
     }
+    if results["eval"] is not None and "over_time" not in results["eval"]:
+        results["eval"] = None  # of an older release
     sample = expected(build)
     run = None if sample is None else Golden(network).run(sample["x"])
     memories = [

@@ -184,7 +184,7 @@ def _idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         raise SpikewrightError(
             f"{path}: holds {len(data)} bytes, its header promises {expected}; fetch it again"
         )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(sizes)
+    return np.frombuffer(data, np.uint8, offset=start).reshape(sizes).copy()
 
 
 def _read_idx(paths: list[Path]) -> tuple[Images, Labels]:

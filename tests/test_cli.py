@@ -56,6 +56,11 @@ def averaging():
     )
 
 
+def unbiased():
+    return seeded(nn.Conv2d(1, 3, 3, bias=False), nn.ReLU6(), nn.Flatten(),
+                  nn.Linear(192, 4, bias=False))
+
+
 def lstm():
     class Net(nn.Module):
         def __init__(self):
@@ -408,6 +413,7 @@ MODELS = [
         "TSC, overlapped, at most one pair, firing at the threshold",
     ),
     ("averaging", "--code events --tie holds", "IF, silent at the threshold"),
+    ("averaging", "--code direct", "IF"),
     (
         "quantised",
         "--neuron qffs --readout counts --output-zmax 7 --exact",
@@ -448,7 +454,17 @@ def test_models_and_codes(net, options, text, work, capsys):
     conversion = facts["build"]["about"]["conversion"]
     assert conversion["neuron"] == (options.split()[1] if "--neuron" in options else "if")
     assert facts["build"]["model"]["neurons"] == text
-    assert len(facts["eval"]["float_snn_over_time"]) == facts["build"]["steps"]
+    result = facts["eval"]
+    assert {len(values) for values in result["over_time"].values()} == {facts["build"]["steps"]}
+    prefixes = net == "averaging" and options.startswith("--code direct")
+    assert result["prefixes"] is prefixes
+    assert [row["T"] for row in result["by_T"]] == ([1, 2, 3, 4] if prefixes else [4])
+    names = ("float_snn", "integer_snn", "spikes", "synaptic_operations")
+    assert result["by_T"][-1] == {
+        "T": 4,
+        **{name: result["over_time"][name][-1] for name in names},
+    }
+    assert ("is a result: compile for another T" in output) is not prefixes
     assert facts["eval"]["input_steps"] == facts["build"]["input_steps"] == 4
     assert facts["sample"]["reproduced"]
     page = Path("out/report.html").read_text()
@@ -488,8 +504,13 @@ def test_eval_from_the_build_alone(out, built, capsys):
     result = json.loads(output)
     assert result == json.loads((out / "eval.json").read_text())
     assert result["images"] == 20
-    assert result["accuracy"]["float_snn"] == result["float_snn_over_time"][-1]
-    assert len(result["float_snn_over_time"]) == 3
+    course = result["over_time"]
+    assert result["accuracy"]["float_snn"] == course["float_snn"][-1]
+    assert result["accuracy"]["integer_snn"] == course["integer_snn"][-1]
+    assert (result["label"], result["weight_bits"], result["input_steps"]) == ("IF", 8, 3)
+    assert result["compile"] == json.loads((out / "network.json").read_text())["about"]
+    assert set(result["seconds"]) == {"ann", "float_snn", "integer_snn"}
+    assert (result["seed"], result["about"]["command"][:17]) == (None, "spikewright eval ")
     with np.load(out / "expected.npz") as expected:
         right = (expected["classes"] == expected["y"]).mean()
         outputs = np.sort(expected["potentials"], 1)
@@ -497,7 +518,12 @@ def test_eval_from_the_build_alone(out, built, capsys):
     assert result["accuracy"]["integer_snn"] == pytest.approx(right)
     assert result["ties"] == (outputs[:, -1] == outputs[:, -2]).mean()
     assert result["spikes"] == pytest.approx(counts.sum() / 20, abs=0.05)
+    assert result["spikes"] == course["spikes"][-1]
+    assert result["neurons"] == counts[0].size
+    assert result["spikes_per_neuron"] == pytest.approx(counts.mean(), abs=1e-4)
     assert result["most_spikes"] == counts.max() > 0
+    sample = json.loads((out / "report.json").read_text())["sample"]
+    assert result["synaptic_operations"] == pytest.approx(sample["synaptic_operations"], abs=0.2)
     assert json.loads((out / "report.json").read_text())["eval"] == result
 
 
@@ -505,10 +531,43 @@ def test_eval_prints_a_table(out, built, capsys):
     words = ["eval", str(out), "--data", str(built / "data.npz"), "--images", "8"]
     status, output, _ = run(words, capsys)
     assert status == 0
-    assert output.startswith("8 images (data.npz), T=3\n")
-    assert "spikes an image, 3 at most of a neuron, 0.00 % ties" in output
+    lines = output.splitlines()
+    assert lines[0] == "8 images (data.npz), T=3"
+    assert " ".join(lines[1].split()) == "t float SNN integer SNN spikes synaptic operations"
+    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "3"]
+    result = json.loads((out / "eval.json").read_text())
+    for line, t in zip(lines[2:5], (1, 2, 3), strict=True):
+        (row,) = (row for row in result["by_T"] if row["T"] == t)
+        shares = [f"{100 * row[name]:.2f}" for name in ("float_snn", "integer_snn")]
+        work = [f"{row[name]:,.0f}" for name in ("spikes", "synaptic_operations")]
+        assert line.replace("%", "").split() == [str(t), *shares, *work]
+    assert "a neuron, 3 at most of a neuron, 0.00 % ties" in output
     for stage in ("ANN", "float SNN", "integer SNN"):
         assert f"\n{stage}" in output
+
+
+def test_eval_saves_a_labelled_copy(out, built, work, capsys):
+    words = ["eval", str(out), "--data", str(built / "data.npz"), "--images", "8"]
+    assert run([*words, "--label", "mine", "--save", "result.json"], capsys)[0] == 0
+    assert Path("result.json").read_text() == (out / "eval.json").read_text()
+    assert json.loads(Path("result.json").read_text())["label"] == "mine"
+    before = (out / "eval.json").read_bytes()
+    refused([*words, "--save", "nowhere/result.json"], capsys, "nowhere", "does not exist")
+    assert (out / "eval.json").read_bytes() == before
+
+
+def test_one_run_serves_every_shorter_one(work, capsys):
+    """Without biases nothing of the integers depends on T."""
+    x = np.random.default_rng(0).integers(256, size=(40, 1, 10, 10), dtype=np.uint8)
+    np.savez("data.npz", x=x, y=np.arange(40) % 4)
+    rows = {}
+    for steps in (2, 5):
+        words = ["compile", "nets.py:unbiased", *SHAPE, "-T", str(steps), "--lanes", "4"]
+        assert run([*words, "--calib", "data.npz", "-o", f"t{steps}"], capsys)[0] == 0
+        _, output, _ = run(["eval", f"t{steps}", "--data", "data.npz", "--json"], capsys)
+        rows[steps] = json.loads(output)["by_T"]
+    assert rows[5][:2] == rows[2]
+    assert rows[5][4] != rows[5][1]
 
 
 def idx(path, values):

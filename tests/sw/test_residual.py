@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikewright import Conversion, SpikewrightError
+from spikewright.conversion import drive
 from spikewright.network import InputSpec, Layer, Network, NeuronSpec, Pool, Synapse
 from spikewright.neuron import Negative
 from spikewright.sim.float import snn
 from spikewright.sim.golden import Golden
 from spikewright.sw.activations import QCFS
+from spikewright.sw.ann import ann_forward
 from spikewright.sw.convert import ConversionWarning, convert
 from spikewright.sw.frontend import trace
 from spikewright.sw.quantise import group_scales, quantisation_error, quantise
@@ -112,6 +114,42 @@ def test_integers_stay_and_float_equals_golden(seed, channels, projects, pools, 
     for got, expected in zip(golden.spike_counts, real.spike_counts, strict=True):
         np.testing.assert_array_equal(got, expected)
     np.testing.assert_allclose(golden.potentials, real.potentials[:, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "shortcut"),
+    [
+        *itertools.product(("qffs", "ca-lif", "tsc"), ("identity", "projection")),
+        *itertools.product(("qffs", "ca-lif"), ("max pool",)),
+    ],
+)
+def test_exact_conversions_of_residual_blocks_give_the_quantised_ann(neuron, shortcut):
+    """Counts are the activations' levels, and the levels of both branches add up."""
+    torch.manual_seed(4)
+    steps = 5
+
+    def act(lam=0.6):
+        return QCFS(steps - (neuron == "tsc"), lam)
+
+    block = BasicBlock(5, 5, 1 if shortcut == "identity" else 2, norm=False, act=act)
+    if shortcut == "max pool":
+        block.shortcut = nn.MaxPool2d(2)
+    net = nn.Sequential(nn.Conv2d(2, 5, 3), act(), block, nn.Flatten(), nn.LazyLinear(4))
+    net(torch.rand(1, 2, 8, 8))
+    for name, weight in net.named_parameters():
+        if name.endswith("weight"):
+            weight.data *= 3
+    network = trace(net, torch.rand(1, 2, 8, 8))
+    conversion = Conversion.named(neuron=neuron, exact=True)
+    spiking = convert(network, conversion, steps=steps)
+    pixels = frames((2, 8, 8), 255, n=12)
+    settle = conversion.settle_steps(spiking, steps)
+    result = snn(spiking, pixels, steps, settle=settle, dtype=torch.float64)
+    expected = ann_forward(network, torch.tensor(pixels / 255)).numpy()
+    got = result.potentials[:, -1] / drive(spiking, steps)
+    np.testing.assert_allclose(got, expected, atol=1e-9)
+    assert all(0.05 < (count > 0).mean() < 0.99 for count in result.counts)
+    assert any(len(layer.synapses) == 2 for layer in spiking.layers)
 
 
 #  scales and shifts of several groups

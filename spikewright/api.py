@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import summary
+from . import comparison, summary
 from .conversion import Conversion, exact_settle
 from .errors import SpikewrightError
 from .files import write_npz, write_text
 from .frames import Data, Frames, as_frames, random_frames
 from .image import NETWORK, Build, read_build, write_build
 from .network import SCHEMA, FloatNetwork, InputCode, InputSpec
-from .page import render
+from .page import render, render_comparison
 from .progress import Report, silent
 from .provenance import provenance
 from .words import describe
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_target",
+    "compare",
     "compile",
     "demo",
     "evaluate",
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "report",
     "saved_shape",
+    "saved_target",
     "synth",
     "train",
     "verify",
@@ -119,17 +121,42 @@ def load(
 
 def saved_shape(model: str | os.PathLike[str]) -> tuple[int, int, int] | None:
     """The frame ``(C, H, W)`` of a network that :func:`train` saved, None for any other model."""
-    if Path(model).suffix != ".safetensors":
+    try:
+        c, h, w = _saved_metadata(model)["kwargs"]["shape"]
+    except (KeyError, TypeError, ValueError):
         return None
+    return int(c), int(h), int(w)
+
+
+def saved_target(model: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a network that :func:`train` saved was trained for; of any other model, nothing.
+
+    That is arguments of :func:`compile`: the `conversion`, `steps`, and `bits` of integer weights.
+    """
+    try:
+        stored = _saved_metadata(model)["training"]["settings"]
+    except (KeyError, TypeError):
+        return {}
+    _need("torch", "torch", "reading a trained network")
+    from .sw.train import Settings
+
+    known = {name: stored[name] for name in Settings.__dataclass_fields__ if name in stored}
+    settings = Settings(**known)
+    target: dict[str, Any] = {"conversion": settings.conversion, "steps": settings.steps}
+    return target | ({"bits": settings.bits} if settings.qat else {})
+
+
+def _saved_metadata(model: str | os.PathLike[str]) -> Any:
+    """What :func:`train` writes beside the weights; nothing where `model` is another."""
+    if Path(model).suffix != ".safetensors":
+        return {}
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(os.fspath(model), framework="numpy") as file:
-            metadata = file.metadata() or {}
-        c, h, w = json.loads(metadata["spikewright"])["kwargs"]["shape"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        return None
-    return int(c), int(h), int(w)
+            return json.loads((file.metadata() or {})["spikewright"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return {}
 
 
 def compile(
@@ -433,6 +460,25 @@ def evaluate(
     if save is not None:
         write_text(save, json.dumps(result, indent=1) + "\n")
     return result
+
+
+def compare(
+    results: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str] = "compare.html",
+) -> dict[str, Any]:
+    """Write the page `out` of several results that :func:`evaluate` saved; its facts are returned.
+
+    :func:`spikewright.comparison.compare` has what they hold.
+    """
+    page = Path(out)
+    _check_parent(page)
+    if not results:
+        raise SpikewrightError("compare: no results; give files of eval --save")
+    if any(page.resolve() == Path(result).resolve() for result in results):
+        raise SpikewrightError(f"{page}: is one of the results; choose another name for the page")
+    facts = comparison.compare(results) | {"page": os.fspath(page)}
+    write_text(page, render_comparison(facts))
+    return facts
 
 
 # --------------------------------------------------------------------------- synth, report, boards

@@ -235,6 +235,32 @@ def _print_over_time(result: Result) -> None:
         print(f"only step {steps} is a result: compile for another T to know what it gives")
 
 
+def _print_compare(facts: Result) -> None:
+    from .page import shown_in_tables
+
+    header = (
+        *("method", "bits", "T", "ANN", "float SNN", "integer SNN", "spikes"),
+        "synaptic operations",
+    )
+    for data in facts["sets"]:
+        print(data["title"])
+        rows = [
+            (
+                curve["label"],
+                curve["weight_bits"],
+                point["T"],
+                *(_percent(point[name]) for name in ("ann", "float_snn", "integer_snn")),
+                f"{point['spikes']:,.0f}",
+                f"{point['synaptic_operations']:,.0f}",
+            )
+            for curve in data["curves"]
+            for point in curve["points"]
+            if shown_in_tables(point)
+        ]
+        print(_table(header, rows))
+    print(f"wrote {facts['page']}")
+
+
 def _print_synth(result: Result) -> None:
     rows = [
         (name, f"{entry['used']:,}", f"{entry['available']:,}", _percent(entry["share"]))
@@ -307,11 +333,16 @@ def _input_spec(args: argparse.Namespace) -> InputSpec:
     return api.input_spec(shape, bits=bits, mean=args.mean, std=args.std)
 
 
-def _conversion(args: argparse.Namespace) -> Conversion:
+def _conversion(args: argparse.Namespace, trained: Conversion | None) -> Conversion:
+    """The choices given, and where no neuron is, those that the model was `trained` for."""
     from .conversion import Conversion
 
-    given = {name.removeprefix("code_"): getattr(args, name) for name in _SETTINGS}
-    return Conversion.named(**given)
+    names = {name: name.removeprefix("code_") for name in _SETTINGS}
+    given = {word: getattr(args, name) for name, word in names.items()}
+    chosen = {word: value for word, value in given.items() if value is not None}
+    if trained is not None and args.neuron is None:
+        chosen = trained.to_json() | chosen
+    return Conversion.named(**chosen)
 
 
 def _compile(args: argparse.Namespace, progress: Progress) -> Result:
@@ -319,14 +350,15 @@ def _compile(args: argparse.Namespace, progress: Progress) -> Result:
     from .network import FloatNetwork
 
     api.check_target(args.output)
-    conversion = _conversion(args)
+    trained = api.saved_target(args.model)
+    conversion = _conversion(args, trained.get("conversion"))
     progress("loading the model")
     module = api.load(args.model, weights=args.weights, trust=args.trust)
     build = api.compile(
         module,
         conversion=conversion,
-        steps=args.steps,
-        bits=args.bits,
+        steps=args.steps or trained.get("steps", 8),
+        bits=args.bits or trained.get("bits", 8),
         calib=args.calib,
         percentile=args.percentile,
         channelwise=args.channelwise,
@@ -372,6 +404,12 @@ def _eval(args: argparse.Namespace, progress: Progress) -> Result:
         command=args.command_line,
         progress=progress,
     )
+
+
+def _compare(args: argparse.Namespace, progress: Progress) -> Result:
+    from . import api
+
+    return api.compare(args.results, args.output)
 
 
 def _synth(args: argparse.Namespace, progress: Progress) -> Result:
@@ -425,6 +463,7 @@ _COMMANDS: dict[str, tuple[Callable[..., Result], Callable[[Result], None]]] = {
     "compile": (_compile, _print_compile),
     "verify": (_verify, _print_verify),
     "eval": (_eval, _print_eval),
+    "compare": (_compare, _print_compare),
     "synth": (_synth, _print_synth),
     "report": (_report, _print_report),
     "boards": (_boards, _print_boards),
@@ -530,6 +569,22 @@ def _parser() -> argparse.ArgumentParser:
         "--save", metavar="FILE.json", help="write the result here too, for spikewright compare"
     )
 
+    compare = command(
+        "compare",
+        "a page that sets results of eval beside each other",
+        "spikewright compare qcfs.json tsc.json -o compare.html",
+    )
+    compare.add_argument(
+        "results", nargs="+", metavar="RESULT.json", help="files that eval --save wrote"
+    )
+    compare.add_argument(
+        "-o",
+        "--output",
+        default="compare.html",
+        metavar="FILE.html",
+        help="the page (compare.html)",
+    )
+
     synth = command(
         "synth",
         "synthesise, place and route; resources, Fmax and a bitstream",
@@ -583,9 +638,13 @@ def _compile_options(parser: argparse.ArgumentParser) -> None:
     frame.add_argument("--data", metavar="FILE.npz", help="sample frames to keep in the build")
     network = parser.add_argument_group("conversion")
     network.add_argument(
-        "-T", "--steps", type=_whole(1), default=8, metavar="T", help="time steps with input (8)"
+        "-T",
+        "--steps",
+        type=_whole(1),
+        metavar="T",
+        help="time steps with input (as trained, or 8)",
     )
-    network.add_argument("--bits", type=_whole(2, 8), default=8, help="bits of a weight (8)")
+    network.add_argument("--bits", type=_whole(2, 8), help="bits of a weight (as trained, or 8)")
     network.add_argument(
         "--per-layer", action="store_true", help="one weight scale a layer, not one a channel"
     )
@@ -623,7 +682,7 @@ def _neuron_options(parser: argparse.ArgumentParser) -> None:
         neuron,
         "neuron",
         "plain IF (if), buffered IF (HPC), bounded signed IF (QFFS), Ca-LIF, temporal switch "
-        "coding (TSC) (if)",
+        "coding (TSC) (as trained, or if)",
     )
     choice(
         neuron,
@@ -631,12 +690,11 @@ def _neuron_options(parser: argparse.ArgumentParser) -> None:
         "how a frame becomes spikes: as a current (direct), at equal distances (ISI), as a pair "
         "(TSC), at random (Bernoulli; Poisson in discrete time), or spikes from the host (direct)",
     )
-    neuron.add_argument(
-        "--code-seed", type=_whole(1, 2**32 - 1), default=1, help="of the random code (1)"
-    )
+    neuron.add_argument("--code-seed", type=_whole(1, 2**32 - 1), help="of the random code (1)")
     neuron.add_argument(
         "--exact",
         action="store_true",
+        default=None,
         help="refuse what cannot give the quantised activation for every input",
     )
     neuron.add_argument(
@@ -654,10 +712,15 @@ def _neuron_options(parser: argparse.ArgumentParser) -> None:
     )
     choice(neuron, "rounding", "ca-lif: its rounding phase (drain)")
     neuron.add_argument(
-        "--pool-neurons", action="store_true", help="ca-lif: average pools become neurons"
+        "--pool-neurons",
+        action="store_true",
+        default=None,
+        help="ca-lif: average pools become neurons",
     )
     choice(neuron, "window", "tsc: when a layer works (per-layer)")
-    neuron.add_argument("--latch", action="store_true", help="tsc overlapped: at most one pair")
+    neuron.add_argument(
+        "--latch", action="store_true", default=None, help="tsc overlapped: at most one pair"
+    )
     choice(neuron, "tie", "what a potential at the threshold does (fires; tsc overlapped holds)")
     choice(neuron, "reset", "if: what a spike leaves behind (subtract)")
     neuron.add_argument(
@@ -673,7 +736,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", choices=_METHODS, help="the paper whose activation it is (qcfs)"
     )
-    parser.add_argument("--net", help="mlp, lenet5, vgg8 or vgg9 (lenet5)")
+    parser.add_argument("--net", help="mlp, lenet5, vgg8, vgg9, resnet11 or mobilenet20 (lenet5)")
     parser.add_argument("--data", help="data set (fashion-mnist)")
     _data_directory(parser)
     parser.add_argument("--epochs", type=_whole(1), help="(40)")
@@ -701,8 +764,8 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         metavar="FILE.safetensors",
-        help="a trained network to fine-tune: norms folded, --qat, 5 epochs at a tenth of its --lr; "
-        "all other settings are its own",
+        help="a trained network to fine-tune: norms folded, --qat, 5 epochs at a tenth of its --lr "
+        "and its other settings",
     )
     parser.add_argument("--width", type=_real(0), help="multiplies the hidden layers (1)")
     parser.add_argument("--norm", action="store_true", default=None, help="batch norms")

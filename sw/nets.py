@@ -18,9 +18,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from ..errors import SpikewrightError
 from ..files import write_bytes
 from ..network import SCHEMA, Shape
+from . import residual
 from .activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
 
-__all__ = ["ACTIVATIONS", "NETS", "build", "fill", "fold", "lenet5", "mlp", "save", "vgg8", "vgg9"]
+__all__ = [
+    *("ACTIVATIONS", "NETS", "build", "fill", "fold", "save"),
+    *("lenet5", "mlp", "mobilenet20", "resnet11", "vgg8", "vgg9"),
+]
 
 ACTIVATIONS = ("qcfs", "nq", "hpc", "qffs", "calif", "relu")
 
@@ -34,10 +38,11 @@ layers. At the 8 that suits deep nets with batch norms all outputs start as zero
 class _Activations:
     """What a net takes besides its size.
 
-    `activation` is a method's: QCFS, NQ, QReLU (hpc), LSQ (qffs), FakeQuant (calif) or ReLU. `levels` is how many steps it has, which ReLU has no use for: QCFS's L, QReLU's
-    T * Smax, of LSQ and FakeQuant 2**b - 1. `smax` is QReLU's. With `counts` there is an activation
-    behind the last layer too, whose counts can be read out; LSQ has one bit more there. Weights are
-    trained as integers of `weight_bits`, 0 for real ones.
+    `activation` is a method's: QCFS, NQ, QReLU (hpc), LSQ (qffs), FakeQuant (calif) or ReLU.
+    `levels` is how many steps it has, which ReLU has no use for: QCFS's L, QReLU's T * Smax, of LSQ
+    and FakeQuant 2**b - 1. `smax` is QReLU's. With `counts` there is an activation behind the last
+    layer too, whose counts can be read out; LSQ has one bit more there. Weights are trained as
+    integers of `weight_bits`, 0 for real ones.
     """
 
     activation: str = "qcfs"
@@ -105,8 +110,8 @@ def lenet5(
     """LeNet-5 with average pooling: 6C5-P2-16C5-P2-120-84-`classes`, on 28x28 or 32x32 images.
 
     `width` multiplies the hidden layers, `norm` puts a batch norm behind every hidden layer;
-    `activations` are `activation` (one of ACTIVATIONS), `levels`, `smax`, `counts`, `weight_bits`. A 28x28
-    image is padded to the 32x32 of the original (LeCun et al. 1998).
+    `activations` are `activation` (one of ACTIVATIONS), `levels`, `smax`, `counts` and
+    `weight_bits`. A 28x28 image is padded to the 32x32 of the original (LeCun et al. 1998).
     """
     if shape[1:] not in ((28, 28), (32, 32)):
         raise SpikewrightError(f"lenet5: takes 28x28 or 32x32 images, not {shape[1]}x{shape[2]}")
@@ -233,11 +238,39 @@ def mlp(
     return act.finish(net)
 
 
+def resnet11(
+    shape: Shape = (3, 32, 32),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    norm: bool = True,
+    **activations: Any,
+) -> nn.Sequential:
+    """:func:`.residual.resnet11`; `activations` as for :func:`lenet5`."""
+    act = _Activations(**activations)
+    return act.finish(residual.resnet11(shape, classes, width=width, norm=norm, act=act))
+
+
+def mobilenet20(
+    shape: Shape = (3, 32, 32),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    norm: bool = True,
+    **activations: Any,
+) -> nn.Sequential:
+    """:func:`.residual.mobilenet20`; `activations` as for :func:`lenet5`."""
+    act = _Activations(**activations)
+    return act.finish(residual.mobilenet20(shape, classes, width=width, norm=norm, act=act))
+
+
 NETS: Mapping[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "lenet5": lenet5,
     "vgg8": vgg8,
     "vgg9": vgg9,
+    "resnet11": resnet11,
+    "mobilenet20": mobilenet20,
 }
 
 

@@ -304,8 +304,8 @@ def _go_on(module: nn.Module, settings: Settings) -> Any:
     kwargs = {**metadata["kwargs"], "norm": False, "weight_bits": 0}
     if (metadata["net"], kwargs) != (settings.net, {**wanted, "weight_bits": 0}):
         raise SpikewrightError(
-            f"start {settings.start}: is another net than the settings describe; leave method, net, "
-            "width, levels and counts to it"
+            f"start {settings.start}: is another net than the settings describe; leave "
+            "method, net, width, levels and counts to it"
         )
     real = nets.build({**metadata, "kwargs": {**metadata["kwargs"], "weight_bits": 0}})
     nets.fill(real, trained)

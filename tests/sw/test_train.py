@@ -10,6 +10,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+import spikewright
 from spikewright import cli
 from spikewright.errors import SpikewrightError
 from spikewright.sw import nets, train
@@ -396,7 +397,7 @@ def test_a_start_must_be_a_trained_network_of_the_same_kind(folder, tmp_path):
         Settings.continued(path, norm=True)
     metadata = QUICK.metadata()
     nets.save(nets.build(metadata), metadata, other)
-    with pytest.raises(SpikewrightError, match="holds no record of its training"):
+    with pytest.raises(SpikewrightError, match="holds no record of a training"):
         Settings.continued(other)
 
 
@@ -424,3 +425,26 @@ def test_integers_in_training_are_those_of_the_compiler(folder, tmp_path, method
         got = torch.tensor(integer.synapses[0].weight)
         assert got.abs().max() == limit
         assert torch.equal(got.double().reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "given", "neuron", "steps", "bits"),
+    [
+        ("hpc", {"steps": 5}, [], "hpc", 5, 8),
+        ("qffs", {}, [], "qffs", 3, 8),
+        ("calif", {"bits": 4}, [], "ca-lif", 16, 4),
+        ("hpc", {}, ["--neuron", "if", "-T", "6", "--bits", "3"], "if", 6, 3),
+        ("hpc", {}, ["--smax", "4"], "hpc", 8, 8),
+    ],
+)
+def test_compile_follows_the_training(folder, tmp_path, method, own, given, neuron, steps, bits):
+    path = tmp_path / "net.safetensors"
+    settings = Settings(method, "mlp", epochs=1, width=0.1, validation=100, **own)
+    train.train(path, settings, data_dir=folder)
+    assert cli.main(["compile", str(path), "-o", str(tmp_path / "out"), *given]) == 0
+    build = spikewright.read_build(tmp_path / "out")
+    spec = build.network.layers[0].neuron
+    assert (spec.model.value, build.network.input_steps) == (neuron, steps)
+    assert build.network.weight_bits == bits
+    if neuron == "hpc":
+        assert spec.smax == (4 if given else 2)

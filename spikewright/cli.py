@@ -236,7 +236,7 @@ def _print_over_time(result: Result) -> None:
 
 
 def _print_compare(facts: Result) -> None:
-    from .page import shown_in_tables
+    from .page import shown_in_tables, t_of
 
     header = (
         *("method", "bits", "T", "ANN", "float SNN", "integer SNN", "spikes"),
@@ -248,7 +248,7 @@ def _print_compare(facts: Result) -> None:
             (
                 curve["label"],
                 curve["weight_bits"],
-                point["T"],
+                t_of(point),
                 *(_percent(point[name]) for name in ("ann", "float_snn", "integer_snn")),
                 f"{point['spikes']:,.0f}",
                 f"{point['synaptic_operations']:,.0f}",

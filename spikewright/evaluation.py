@@ -64,7 +64,7 @@ def measure(
     most = 0
     for start in range(0, len(frames), _BATCH):
         progress("evaluating", start / len(frames))
-        x, labels = (part[start : start + _BATCH] for part in (frames.x, frames.y))
+        x, labels = frames.x[start : start + _BATCH], frames.y[start : start + _BATCH]
         with _timed(seconds, "ann"):
             ann_classes = ann(real, x, steps=driven).argmax(1)
         with _timed(seconds, "float_snn"):

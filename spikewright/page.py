@@ -8,17 +8,19 @@ from typing import Any
 
 from . import svg
 
-__all__ = ["render"]
+__all__ = ["render", "render_comparison", "shown_in_tables", "t_of"]
 
 Facts = Mapping[str, Any]
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1b2230; --soft: #5b6576;
   --rule: #dfe3ea; --track: #e9ecf2; --good: #1a7f4b; --bad: #c0322f;
-  --s1: #2a6fdb; --s2: #e08a1e; --s3: #2c9c6a; --s4: #a9b2c0; --s5: #c2484a; }
+  --s1: #2a6fdb; --s2: #e08a1e; --s3: #2c9c6a; --s4: #a9b2c0; --s5: #c2484a; --s6: #8457c9;
+  --s7: #1f97a8; --s8: #8a6d3b; }
 @media (prefers-color-scheme: dark) { :root { --page: #12161d; --card: #1a202a; --ink: #e4e8ef;
   --soft: #98a3b5; --rule: #2c3442; --track: #273040; --good: #4fc487; --bad: #ff7b74;
-  --s1: #6ea3ff; --s2: #f2ad55; --s3: #5cc795; --s4: #667288; --s5: #f08082; } }
+  --s1: #6ea3ff; --s2: #f2ad55; --s3: #5cc795; --s4: #667288; --s5: #f08082; --s6: #b697f0;
+  --s7: #5cc4d3; --s8: #c3a571; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
@@ -79,10 +81,24 @@ def render(facts: Facts) -> str:
         _memories(facts),
         _origins(facts),
     )
+    return _document(build["name"], parts)
+
+
+def render_comparison(facts: Facts) -> str:
+    """The page of `facts`, as :func:`~spikewright.comparison.compare` gives them."""
+    text = (
+        "Accuracy of integer SNNs on labelled images, as the golden model computes it; of equal "
+        "outputs the lowest class. The scales of accuracy are logarithmic in the error."
+    )
+    parts = ["<h1>Comparison</h1>", _soft(text), *map(_compared, facts["sets"])]
+    return _document("Comparison", [*parts, _compared_origins(facts["origins"])])
+
+
+def _document(title: str, parts: Iterable[str]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(build['name'])} - Spikewright</title><style>{STYLE}</style></head>"
+        f"<title>{escape(title)} - Spikewright</title><style>{STYLE}</style></head>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 
@@ -494,3 +510,99 @@ def _origins(facts: Facts) -> str:
             f"Sample frames: {about.get('sample', '-')}."
         ),
     )
+
+
+# --------------------------------------------------------------------------------------- comparison
+
+
+def _compared(data: Facts) -> str:
+    """One data set: accuracy over T and over the work, and a table of both."""
+    curves = data["curves"]
+    labels = list(dict.fromkeys(curve["label"] for curve in curves))
+    widths = sorted({curve["weight_bits"] for curve in curves}, reverse=True)
+
+    def plot(x: str, ticks: Sequence[float], axis: str) -> str:
+        series = [
+            svg.Curve(
+                curve["name"],
+                [(max(p[x], 1), p["integer_snn"], _tip(p)) for p in curve["points"]],
+                labels.index(curve["label"]),
+                widths.index(curve["weight_bits"]),
+            )
+            for curve in curves
+        ]
+        return svg.accuracies(series, ticks, axis, f"accuracy over {axis}") + svg.keys(series)
+
+    powers = [2**i for i in range(16)]
+    decades = [m * 10**i for i in range(12) for m in (1, 2, 5)]
+    rows = [
+        (
+            curve["label"],
+            str(curve["weight_bits"]),
+            t_of(point),
+            *(_percent(point[name]) for name in ("ann", "float_snn", "integer_snn")),
+            _change(point, "ann", "integer_snn"),
+            _number(point["spikes"]),
+            _number(point["spikes_per_neuron"], 2),
+            _number(point["synaptic_operations"]),
+        )
+        for curve in curves
+        for point in curve["points"]
+        if shown_in_tables(point)
+    ]
+    header = (
+        *("method", "bits", "T", "ANN", "float SNN", "integer SNN", "points", "spikes"),
+        *("a neuron", "synaptic operations"),
+    )
+    return _section(
+        data["title"],
+        '<div class="row">',
+        _figure("Accuracy over T", plot("T", powers, "T, time steps with input")),
+        _figure(
+            "Accuracy over synaptic operations",
+            plot("synaptic_operations", decades, "synaptic operations an image"),
+        ),
+        "</div>",
+        _table(header, rows),
+        _soft(
+            "T: 4 of 32 are the first 4 steps of a network compiled for 32, which differs from one "
+            "compiled for 4 in the rounding of its biases. Points: integer SNN less ANN. Spikes "
+            "and synaptic operations: means an image."
+        ),
+    )
+
+
+def shown_in_tables(point: Facts) -> bool:
+    """Whether tables have a row for this T: a power of two, or the one that was compiled for."""
+    return point["compiled"] == point["T"] or point["T"].bit_count() == 1
+
+
+def t_of(point: Facts) -> str:
+    """A point's T, and the T of its network where that is longer."""
+    own = point["T"] == point["compiled"]
+    return f"{point['T']}" if own else f"{point['T']} of {point['compiled']}"
+
+
+def _tip(point: Facts) -> str:
+    """What the plots tell of a point; nothing of one that the tables leave out."""
+    if not shown_in_tables(point):
+        return ""
+    return (
+        f"T = {t_of(point)}: {_percent(point['integer_snn'])}, "
+        f"{_number(point['synaptic_operations'])} synaptic operations"
+    )
+
+
+def _compared_origins(origins: Sequence[Facts]) -> str:
+    rows = [
+        (
+            f"{origin['label']}, T = {origin['T']}",
+            origin["file"],
+            f"{origin['compile']}; {origin['command']}",
+            origin["date"],
+            origin["commit"] or f"version {origin['versions']['spikewright']}",
+        )
+        for origin in origins
+    ]
+    header = ("result", "file", "commands", "date (UTC)", "commit")
+    return _section("How each number was obtained", _table(header, rows, "text"))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 __all__ = [
+    "Curve",
+    "accuracies",
     "bars",
     "colours",
     "curves",
     "image",
+    "keys",
     "legend",
     "lines",
     "raster",
@@ -21,13 +26,16 @@ __all__ = [
     "standalone",
 ]
 
-SERIES = ("var(--s1)", "var(--s2)", "var(--s3)", "var(--s4)", "var(--s5)")
+SERIES = tuple(f"var(--s{i})" for i in range(1, 9))
 COLOURS = {
     "--s1": "#2a6fdb",
     "--s2": "#e08a1e",
     "--s3": "#2c9c6a",
     "--s4": "#a9b2c0",
     "--s5": "#c2484a",
+    "--s6": "#8457c9",
+    "--s7": "#1f97a8",
+    "--s8": "#8a6d3b",
     "--ink": "#1b2230",
     "--soft": "#5b6576",
     "--rule": "#dfe3ea",
@@ -58,6 +66,11 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
 
 
+def _colour(index: int) -> str:
+    """Of the series of this index."""
+    return SERIES[index % len(SERIES)]
+
+
 def bars(values: Mapping[str, float], label: str, *, top: float | None = None) -> str:
     """Horizontal bars with their values; a full bar is `top`, or else the greatest."""
     full = top if top is not None else max(values.values(), default=0.0)
@@ -79,7 +92,7 @@ def stacked(shares: Mapping[str, float], label: str) -> str:
     """One bar split into shares of a whole."""
     width, parts, x = 640.0, [], 0.0
     for i, (name, share) in enumerate(shares.items()):
-        parts.append(_box(x, 0, width * share, 26, SERIES[i % 5], f"{name}: {share:.2%}"))
+        parts.append(_box(x, 0, width * share, 26, _colour(i), f"{name}: {share:.2%}"))
         x += width * share
     return _svg(width, 26, label, parts)
 
@@ -87,7 +100,7 @@ def stacked(shares: Mapping[str, float], label: str) -> str:
 def legend(names: Sequence[str]) -> str:
     """The names of series in the order of their colours."""
     keys = (
-        f'<span><i style="background:{SERIES[i % 5]}"></i>{escape(name)}</span>'
+        f'<span><i style="background:{_colour(i)}"></i>{escape(name)}</span>'
         for i, name in enumerate(names)
     )
     return f'<p class="legend">{"".join(keys)}</p>'
@@ -118,17 +131,17 @@ def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], la
     parts.append(_text((left + width) / 2, height - 1, "time step t", "middle", "tick"))
     for i, value in enumerate(levels.values(), len(series)):
         parts.append(
-            f'<path d="M{left:g} {y(value):g}H{width - 12:g}" fill="none" stroke="{SERIES[i % 5]}" '
+            f'<path d="M{left:g} {y(value):g}H{width - 12:g}" fill="none" stroke="{_colour(i)}" '
             'stroke-width="1.5" stroke-dasharray="6 4"/>'
         )
     for i, (name, values) in enumerate(series.items()):
         points = [(x(t), y(v)) for t, v in enumerate(values, 1)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{SERIES[i % 5]}" stroke-width="2"/>'
+            f'<polyline points="{path}" fill="none" stroke="{_colour(i)}" stroke-width="2"/>'
         )
         parts += [
-            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{dot:g}" fill="{SERIES[i % 5]}">'
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{dot:g}" fill="{_colour(i)}">'
             f"<title>{escape(name)}, t = {t}: {v:.2%}</title></circle>"
             for t, ((a, b), v) in enumerate(zip(points, values, strict=True), 1)
         ]
@@ -179,8 +192,105 @@ def curves(
     return _svg(width, height, label, parts)
 
 
+_HUES = (*SERIES[:3], *SERIES[4:])
+"""Without the grey."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series of accuracies: its name, points (x, accuracy 0..1, text), and place among others.
+
+    Points with a text are marked. `colour` and `dash` count the kinds of two properties, such as
+    method and width.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float, str]]
+    colour: int = 0
+    dash: int = 0
+
+    @property
+    def style(self) -> str:
+        dashes = ("none", "7 4", "2 3")[(self.dash + self.colour // len(_HUES)) % 3]
+        return f'stroke="{self.hue}" stroke-dasharray="{dashes}"'
+
+    @property
+    def hue(self) -> str:
+        return _HUES[self.colour % len(_HUES)]
+
+
+_ROUND = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
+_OTHERS = (0.3, 0.7, 0.85, 0.92, 0.94, 0.96, 0.97, 0.985, 0.992, 0.994, 0.996, 0.997)
+_SHARES = sorted((*_ROUND, *_OTHERS))
+"""Where an axis of accuracies may have its lines; greater ones are drawn at the last."""
+
+
+def accuracies(curves: Sequence[Curve], ticks: Sequence[float], axis: str, label: str) -> str:
+    """Accuracies over a positive number that `axis` names, `ticks` of it shown; both logarithmic.
+
+    Upwards it is the logarithm of the error: 90 to 99 % is as high as 99 to 99.9 %.
+    """
+    width, height, left, right, bottom = 480, 290, 52, 14, 36
+    every = [point for curve in curves for point in curve.points]
+    low_x, high_x = min(x for x, _, _ in every), max(x for x, _, _ in every)
+    span = math.log(high_x / low_x) or 1.0
+    shares = [min(a, _SHARES[-1]) for _, a, _ in every]
+    first = max(i for i, a in enumerate(_SHARES[:-1]) if a <= min(shares))
+    last = max(first + 1, min(i for i, a in enumerate(_SHARES) if a >= max(shares)))
+    low_y, high_y = math.log(1 - _SHARES[first]), math.log(1 - _SHARES[last])
+
+    def at(x: float, share: float) -> tuple[float, float]:
+        error = math.log(1 - min(share, _SHARES[-1]))
+        across = math.log(x / low_x) / span if high_x > low_x else 0.5
+        up = (error - low_y) / (high_y - low_y)
+        return left + (width - left - right) * across, 10 + (height - bottom - 10) * (1 - up)
+
+    parts = []
+    drawn: list[float] = []
+    for share in (*_ROUND, *_OTHERS):
+        _, y = at(low_x, share)
+        if share in _SHARES[first : last + 1] and all(abs(y - other) >= 16 for other in drawn):
+            drawn.append(y)
+            parts.append(f'<g class="grid">{_line(left, y, width - right, y)}</g>')
+            parts.append(_text(left - 6, y + 4, f"{100 * share:g} %", "end", "tick"))
+    for tick in ticks:
+        if low_x <= tick <= high_x:
+            x, _ = at(tick, 0)
+            parts.append(f'<g class="grid">{_line(x, 10, x, height - bottom)}</g>')
+            parts.append(_text(x, height - 20, _short(tick), "middle", "tick"))
+    parts.append(_text((left + width - right) / 2, height - 4, axis, "middle", "tick"))
+    for curve in curves:
+        places = [at(x, share) for x, share, _ in curve.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline points="{path}" fill="none" {curve.style} stroke-width="2"/>')
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{curve.hue}">'
+            f"<title>{escape(curve.name)}, {escape(text)}</title></circle>"
+            for (x, y), (_, _, text) in zip(places, curve.points, strict=True)
+            if text
+        ]
+    return _svg(width, height, label, parts)
+
+
+def keys(curves: Sequence[Curve]) -> str:
+    """The names of curves, each with its line."""
+    lines = (
+        '<span><svg viewBox="0 0 26 10" style="display:inline;width:26px;margin-right:6px">'
+        f'<path d="M0 5H26" {curve.style} stroke-width="2"/></svg>{escape(curve.name)}</span>'
+        for curve in curves
+    )
+    return f'<p class="legend">{"".join(lines)}</p>'
+
+
+def _short(number: float) -> str:
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= unit:
+            return f"{number / unit:g}{name}"
+    return f"{number:g}"
+
+
 def colours(names: Iterable[str], ideal: str | None = None) -> dict[str, str]:
-    """The colour of each of up to five series, and of the `ideal` among them."""
+    """The colour of each of up to eight series, and of the `ideal` among them."""
     others = iter(SERIES)
     return {name: "var(--soft)" if name == ideal else next(others) for name in names}
 

@@ -618,7 +618,8 @@ def test_boards(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "train", "compile", "verify", "eval", "synth", "report", "boards"]
+    "command",
+    ["demo", "train", "compile", "verify", "eval", "compare", "synth", "report", "boards"],
 )
 def test_help_has_an_example(command, capsys):
     status, output, _ = run([command, "--help"], capsys)

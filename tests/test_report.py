@@ -258,6 +258,15 @@ def test_page_shows_a_mismatch(build):
     assert "Equal." not in page.texts
 
 
+def test_accuracy_of_an_older_release_is_not_shown(build):
+    path = build.directory / "eval.json"
+    path.write_text(json.dumps({"accuracy": {"ann": 0.5}, "float_snn_over_time": [0.5]}))
+    try:
+        assert spikewright.report(build)["eval"] is None
+    finally:
+        path.unlink()
+
+
 def test_damaged_result_is_refused(build):
     path = build.directory / "eval.json"
     path.write_text("{")

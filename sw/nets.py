@@ -171,7 +171,7 @@ def _vgg(
             net.add_module(f"pool{pools}", nn.AvgPool2d(2))
             size = [s // 2 for s in size]
     if not hidden:
-        net.add_module("mean", nn.AvgPool2d(tuple(size)))
+        net.add_module("mean", nn.AvgPool2d((size[0], size[1])))
         size = [1, 1]
     net.add_module("flatten", nn.Flatten())
     channels *= size[0] * size[1]
@@ -321,12 +321,14 @@ def fill(module: nn.Module, trained: nn.Module) -> None:
     for name, target in module.named_modules():
         if "parametrizations" in name.split("."):
             continue
-        leaves = [leaf for leaf, _ in target.named_parameters(recurse=False)]
-        leaves += [leaf for leaf, _ in target.named_buffers(recurse=False)]
-        for leaf in leaves:
-            getattr(target, leaf).copy_(getattr(trained.get_submodule(name), leaf))
+        source = trained.get_submodule(name)
+        own = (*target.named_parameters(recurse=False), *target.named_buffers(recurse=False))
+        for leaf, tensor in own:
+            tensor.copy_(getattr(source, leaf))
         if parametrize.is_parametrized(target):
-            target.weight = trained.get_submodule(name).weight.detach()
+            value = source.weight
+            assert isinstance(value, torch.Tensor)
+            target.weight = value.detach()
 
 
 def save(module: nn.Module, metadata: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

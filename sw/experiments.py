@@ -75,7 +75,7 @@ _RUNS: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]] = {
     "qcfs": ((Run("IF", "-T 8"), Run("IF", "-T 32")), (Run("IF", "-T 8"),)),
     "nq": ((Run("IF", "-T 8"), Run("IF", "-T 32")), (Run("IF", "-T 8"),)),
     "hpc": (_at("HPC", "", 32), (Run("HPC", "-T 8"),)),
-    "qffs": ((Run("QFFS", "-T 3 --settle 5"),), (Run("QFFS", "-T 3 --settle 5"),)),
+    "qffs": ((Run("QFFS", "-T 3"),), (Run("QFFS", "-T 3"),)),
     "calif": (
         (*_at("Ca-LIF one", _ONE, 128), *_at("Ca-LIF drain", _DRAIN, 128)),
         (Run("Ca-LIF one", f"-T 128 {_ONE}"), Run("Ca-LIF drain", f"-T 128 {_DRAIN}")),

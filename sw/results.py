@@ -1,0 +1,422 @@
+"""The page ``docs/results.md`` from the result files of :mod:`.experiments`.
+
+``python -m spikewright.sw.results`` reads ``docs/results/*.json`` and writes the page. No number on
+it stands anywhere but in those files, except what the papers report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import SpikewrightError
+from ..files import write_bytes
+from .experiments import EXPERIMENTS
+
+__all__ = ["page"]
+
+Result = Mapping[str, Any]
+Results = Mapping[str, Result]
+
+_SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+_METHODS = {"qcfs": "QCFS", "nq": "NQ", "hpc": "HPC", "qffs": "QFFS", "calif": "Ca-LIF"}
+_SHORT = (1, 2, 4, 8, 16, 32)
+_LONG = (*_SHORT, 64, 128)
+_PAIRS = (*_LONG[1:], 256)
+
+_INTRODUCTION = """\
+# Results
+
+Trained, converted, quantised and verified networks, on full test sets. Every network was trained on
+two CPU cores or one; the epoch to keep was chosen by the accuracy of the integer SNN on training
+images held back, never on test images. The pages says what was measured; `docs/results/` holds a
+file for each network with every figure, its command, seed, commit and time. To repeat it all:
+
+    python -m spikewright.sw.experiments --data-dir DIR     # trains, evaluates, verifies: hours
+    python -m spikewright.sw.results                        # makes this page of the result files
+
+Accuracies are per cent of 10,000 test images. *ANN* is the trained network with its activations and
+without noise, *float SNN* the converted network with real numbers, *integer SNN* the golden model,
+which the hardware equals bit for bit. The 4-bit networks were fine-tuned for three epochs from the
+8-bit ones, batch norms folded, all layers in 4 bits; their float SNN holds the same 4-bit weights.
+"""
+
+_READING = """\
+QCFS, NQ and plain ReLU have IF neurons, of which one run serves every shorter T: the columns to
+T = 8 are from a build for T = 8, the others from one for 32. HPC was trained for T = 8 (QReLU of
+16 levels, Smax 2) and is compiled for each T. QFFS has 2 bits, so N = 3 steps with input and bias,
+and then steps to settle; its columns are the outputs of one run after so many steps. It ends after
+12, when every count has become its activation, and more steps would change nothing.
+Plain ReLU has its thresholds from the 99.9th percentile on 500 training images, nothing retrained.
+"""
+
+_CALCIUM = """\
+Ca-LIF with 8-bit quantisation-aware training, compiled for each T. In the final step the neurons
+round: with *one* spike at most, or until the potential is rounded away (*drain*), which does much
+of the work where T is small. The paper has T = 128.
+"""
+
+_SWITCH = """\
+Temporal switch coding of the plain ReLU network: thresholds are 0.8 of the greatest activation on
+500 training images, each layer has a window of T steps of its own, and a neuron sends a pair of
+spikes or nothing. The paper has at most two spikes a neuron.
+"""
+
+_PAPERS = """\
+| | network, data | ANN | SNN | at |
+|---|---|---:|---:|---|
+| QCFS (as NQ quotes it) | VGG-16, CIFAR-10 | 95.52 | 93.96, 94.95 | T = 4, 8 |
+| QCFS (as NQ quotes it) | ResNet-20, CIFAR-10 | 91.77 | 83.75, 89.55 | T = 4, 8 |
+| NQ | VGG-16, CIFAR-10 | 95.21 | 94.80, 95.48 | T = 4, 8 |
+| NQ | ResNet-20, CIFAR-10 | 85.18 | 84.54, 87.43 | T = 4, 8 |
+| HPC | ResNet-18, CIFAR-10 | 95.30 | 95.13 | T = 8 |
+| QFFS | ResNet-18, CIFAR-10 | | 93.14 | 4 steps |
+| Ca-LIF | LeNet-5, MNIST | 99.07 | 99.09 | T = 128 |
+| Ca-LIF | VGG-9, CIFAR-10 | 93.71 | 93.63 | T = 128 |
+| TSC | ResNet-20, CIFAR-10 | 91.47 | 91.42 | its Table 1 |
+| TSC | VGG-16, CIFAR-10 | 93.63 | 93.63 | its Table 1 |
+
+NQ's own ANN figures were measured with its noise on, so its SNN above its ANN is no gain of the
+conversion; here the noise is off.
+"""
+
+
+def page(results: Results) -> str:
+    """The page, as Markdown; parts whose results are not there say so."""
+    parts = [_INTRODUCTION, "## What was aimed at\n", _goals(results)]
+    for key, title in _SETS.items():
+        parts += [f"## LeNet-5 on {title}\n", _READING if key == "mnist" else ""]
+        parts.append(_accuracies(results, key))
+        parts += [f"### Ca-LIF on {title}\n", _CALCIUM if key == "mnist" else ""]
+        parts.append(_calcium(results, key))
+        parts += [f"### TSC on {title}\n", _SWITCH if key == "mnist" else ""]
+        parts.append(_switch(results, key))
+        parts += [f"### Work for an image of {title}\n", _work(results, key)]
+    parts += ["## Other networks\n", _others(results)]
+    parts += ["## What the papers report\n", _PAPERS]
+    parts += ["## Training\n", _training(results), "## Verification\n", _verified(results)]
+    return "\n".join(part for part in parts if part)
+
+
+# ------------------------------------------------------------------------------------------- access
+
+
+def _runs(result: Result | None, label: str) -> list[Result]:
+    """Evaluations under a label, the shortest first."""
+    every = [] if result is None else result["evaluations"].values()
+    return sorted((r for r in every if r["label"] == label), key=lambda r: r["input_steps"])
+
+
+def _at(result: Result | None, label: str, steps: int) -> Result | None:
+    """Accuracies and work at T = `steps`: the row of the shortest run that has it."""
+    for run in _runs(result, label):
+        for row in run["by_T"]:
+            if row["T"] == steps:
+                return dict(row) | {"run": run}
+    return None
+
+
+def _after(result: Result | None, steps: int) -> Result | None:
+    """QFFS: the outputs of the one run after so many steps, the last of which settles it."""
+    for run in _runs(result, "QFFS"):
+        over = run["over_time"]
+        return {name: over[name][min(steps, run["steps"]) - 1] for name in over} | {"run": run}
+    return None
+
+
+def _ann(result: Result | None) -> float | None:
+    for run in [] if result is None else result["evaluations"].values():
+        return float(run["accuracy"]["ann"])
+    return None
+
+
+_LABELS = {"qcfs": "IF", "nq": "IF", "hpc": "HPC", "qffs": "QFFS", "calif": "Ca-LIF drain"}
+
+
+def _own(results: Results, name: str, method: str) -> tuple[float, float, Result] | None:
+    """ANN and integer SNN of a network at its paper's T, and that run's row."""
+    result = results.get(name)
+    steps = {"qffs": 32, "calif": 128, "relu": 256}.get(method, 8)
+    label = _LABELS.get(method, "ReLU, TSC")
+    row = _after(result, steps) if method == "qffs" else _at(result, label, steps)
+    ann = _ann(result)
+    return None if row is None or ann is None else (ann, row["integer_snn"], row)
+
+
+# ------------------------------------------------------------------------------------------- tables
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    marks = ["---"] * left + ["---:"] * (len(header) - left)
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, marks, *rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f}"
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _curve(
+    name: str, title: str, label: str, times: Sequence[int], results: Results
+) -> list[list[str]]:
+    """Three rows: float and integer SNN of 8 bits, integer SNN of 4."""
+    rows = []
+    for bits, kind, field in (
+        ("8 bits", "float SNN", "float_snn"),
+        ("8 bits", "integer SNN", "integer_snn"),
+        ("4 bits", "float SNN", "float_snn"),
+        ("4 bits", "integer SNN", "integer_snn"),
+    ):
+        result = results.get(name if bits == "8 bits" else f"{name}-4bit")
+        found = [_after(result, t) if label == "QFFS" else _at(result, label, t) for t in times]
+        cells = [_percent(None if row is None else row[field]) for row in found]
+        rows.append([title, bits, kind, _percent(_ann(result)), *cells])
+    return rows
+
+
+def _accuracies(results: Results, dataset: str) -> str:
+    rows = []
+    for method, title in (*_METHODS.items(), ("relu", "plain ReLU")):
+        if method == "calif":
+            continue
+        label = "ReLU, IF" if method == "relu" else _LABELS[method]
+        rows += _curve(f"lenet5-{dataset}-{method}", title, label, _SHORT, results)
+    header = ["method", "weights", "", "ANN", *(f"T = {t}" for t in _SHORT)]
+    return _table(header, rows, left=3)
+
+
+def _calcium(results: Results, dataset: str) -> str:
+    rows = []
+    for rounding in ("one", "drain"):
+        name = f"lenet5-{dataset}-calif"
+        rows += _curve(name, rounding, f"Ca-LIF {rounding}", _LONG, results)
+    return _table(["rounding", "weights", "", "ANN", *(f"T = {t}" for t in _LONG)], rows, left=3)
+
+
+def _switch(results: Results, dataset: str) -> str:
+    name = f"lenet5-{dataset}-relu"
+    rows = _curve(name, "TSC", "ReLU, TSC", _PAIRS, results)
+    found = [_at(results.get(name), "ReLU, TSC", t) for t in _PAIRS]
+    spikes = ["" if row is None else f"{row['run']['spikes_per_neuron']:.2f}" for row in found]
+    most = ["" if row is None else str(row["run"]["most_spikes"]) for row in found]
+    rows.append(["TSC", "8 bits", "spikes a neuron, mean", "", *spikes])
+    rows.append(["TSC", "8 bits", "spikes a neuron, most (paper: 2)", "", *most])
+    return _table(["", "weights", "", "ANN", *(f"T = {t}" for t in _PAIRS)], rows, left=3)
+
+
+def _work(results: Results, dataset: str) -> str:
+    rows = []
+    for method, title in (*_METHODS.items(), ("relu", "plain ReLU, TSC")):
+        for bits in ("", "-4bit"):
+            own = _own(results, f"lenet5-{dataset}-{method}{bits}", method)
+            if own is None:
+                continue
+            ann, snn, row = own
+            run = row["run"]
+            settle = run["steps"] - run["input_steps"] if method == "qffs" else 0
+            steps = f"{run['input_steps']}" + (f" + {settle}" if settle else "")
+            rows.append(
+                [
+                    title,
+                    "4 bits" if bits else "8 bits",
+                    steps,
+                    _percent(ann),
+                    _percent(snn),
+                    _count(row["spikes"]),
+                    f"{row['spikes'] / run['neurons']:.2f}",
+                    _count(row["synaptic_operations"]),
+                ]
+            )
+    header = ["method", "weights", "T", "ANN", "integer SNN", "spikes", "a neuron"]
+    return _table([*header, "synaptic operations"], rows, left=3)
+
+
+def _others(results: Results) -> str:
+    rows = []
+    for name, result in results.items():
+        if name.startswith("lenet5"):
+            continue
+        for run in result["evaluations"].values():
+            for row in run["by_T"]:
+                if row["T"] in (1, 2, 4, 8) or row["T"] == run["input_steps"]:
+                    rows.append(
+                        [
+                            f"{name}, {run['label']}",
+                            f"{row['T']} of {run['input_steps']}",
+                            _percent(_ann(result)),
+                            _percent(row["float_snn"]),
+                            _percent(row["integer_snn"]),
+                            _count(row["spikes"]),
+                            _count(row["synaptic_operations"]),
+                        ]
+                    )
+    header = ["network, neurons", "T", "ANN", "float SNN", "integer SNN", "spikes"]
+    return _table([*header, "synaptic operations"], rows, left=2)
+
+
+def _training(results: Results) -> str:
+    rows = []
+    for name, result in results.items():
+        record = result["training"]
+        spent = [seconds for seconds, _ in record["seconds"]]
+        rows.append(
+            [
+                name,
+                str(record["settings"]["seed"]),
+                f"{record['epoch']} of {record['settings']['epochs']}",
+                f"{statistics.median(spent):.1f} s",
+                _percent(record["accuracy"]["snn_validation"]),
+                record["date"],
+                (record.get("commit") or "")[:10],
+                f"`{EXPERIMENTS[name].train}`",
+            ]
+        )
+    header = ["network", "seed", "epoch kept", "median epoch", "SNN, validation"]
+    return _table([*header, "trained", "commit", "spikewright train"], rows)
+
+
+def _verified(results: Results) -> str:
+    text = (
+        "Compiled for the ULX3S-85F (so it fits), and simulated with Verilator from the files on "
+        "disk: outputs, every spike and every membrane of so many test images equal the golden "
+        "model's.\n\n"
+    )
+    rows = []
+    for name, result in results.items():
+        for run in result["verifications"].values():
+            facts = run["verify"]
+            rows.append(
+                [
+                    name,
+                    run["label"],
+                    run["compile"]["command"].split(".safetensors ")[1].split(" -o ")[0],
+                    str(facts["traced"]),
+                    "equal" if facts["equal"] else "NOT EQUAL",
+                    _count(facts["clocks"]["mean"]),
+                ]
+            )
+    header = ["network", "neurons", "compiled with", "images", "hardware", "clocks an image"]
+    return text + _table(header, rows, left=3)
+
+
+# -------------------------------------------------------------------------------------------- goals
+
+
+def _goals(results: Results) -> str:
+    """What was aimed at, what was reached, and by what."""
+    rows: list[list[str]] = []
+
+    def goal(aim: str, least: float, found: Mapping[str, float], number: int = 1) -> None:
+        """The `number` best of what was found must reach `least`."""
+        best = sorted(found.items(), key=lambda item: -item[1])[: max(number, 1)]
+        met = len(best) >= number and all(value >= least - 1e-9 for _, value in best)
+        reached = ", ".join(f"{name} {100 * value:.2f}" for name, value in best)
+        rows.append([aim, reached, "yes" if met else "**no**"])
+
+    def close(aim: str, most: float, found: Mapping[str, float]) -> None:
+        """Every loss found may be `most`, in points."""
+        over = {name: loss for name, loss in found.items() if 100 * loss > most + 1e-9}
+        worst = max(found.items(), key=lambda item: item[1], default=("", 0.0))
+        listed = over or dict([worst])
+        reached = ", ".join(f"{name} {100 * loss:+.2f}" for name, loss in listed.items())
+        rows.append([aim, f"losses: {reached}", "**no**" if over or not found else "yes"])
+
+    for dataset, title in _SETS.items():
+        own: dict[str, float] = {}
+        ann: dict[str, float] = {}
+        at4: dict[str, float] = {}
+        at8: dict[str, float] = {}
+        four: dict[str, float] = {}
+        for method, name in (*_METHODS.items(), ("relu", "TSC")):
+            key = f"lenet5-{dataset}-{method}"
+            reached = _own(results, key, method)
+            if reached is None:
+                continue
+            ann[name], snn, _ = reached
+            own[name] = ann[name] - snn
+            label = _LABELS.get(method, "ReLU, IF")
+            for steps, table in ((4, at4), (8, at8)):
+                short = _at(results[key], label, steps)
+                if short is not None:
+                    table[name] = short["integer_snn"]
+            rough = _own(results, f"{key}-4bit", method)
+            if rough is not None:
+                four[name] = snn - rough[1]
+        if dataset == "mnist":
+            goal("MNIST, integer SNN, T = 8: 99.2 for two methods", 0.992, at8, 2)
+            goal("MNIST, integer SNN, T = 4: 99.0 for one method", 0.990, at4)
+            close("MNIST: integer SNN at the paper's T within 0.3 of its ANN", 0.3, own)
+        else:
+            goal("Fashion-MNIST, integer SNN, T = 8: 90.0 for one method", 0.900, at8)
+            close(
+                "Fashion-MNIST: at T = 8 (QFFS settled, Ca-LIF 128, TSC 256) within 1.0", 1.0, own
+            )
+        least = {"mnist": (99.0, 98.8), "fashion-mnist": (89.0, 87.5)}[dataset]
+        short_of = {n: least[n == "QFFS"] / 100 - share for n, share in ann.items()}
+        close(f"{title}: every ANN at least {least[0]} (QFFS, 2 bits: {least[1]})", 0.0, short_of)
+        best = min(four.items(), key=lambda item: item[1], default=None)
+        if best is not None:
+            close(f"{title}: 4-bit weights lose at most 0.5, for one method", 0.5, dict([best]))
+    mlp = _at(results.get("mlp-mnist-qcfs"), "IF", 8)
+    goal(
+        "MLP 784-128-10 on MNIST, T = 8: 97.5",
+        0.975,
+        {} if mlp is None else {"": mlp["integer_snn"]},
+    )
+    vgg = {
+        label: row["integer_snn"]
+        for label in ("IF", "HPC")
+        if (row := _at(results.get("vgg8-cifar10-qcfs"), label, 8)) is not None
+    }
+    goal("CIFAR-10, fits the 85F, T = 8: 80", 0.80, vgg)
+    spent = [
+        statistics.median(s for s, _ in r["training"]["seconds"])
+        for name, r in results.items()
+        if name.startswith("lenet5-mnist")
+    ]
+    if spent:
+        rows.append(
+            [
+                "LeNet-5 on MNIST: a median epoch of 15 s",
+                f"{min(spent):.1f} to {max(spent):.1f} s, on one core",
+                "yes" if max(spent) <= 15 else "**no**",
+            ]
+        )
+    return _table(["aim", "reached", "met"], rows, left=3)
+
+
+# --------------------------------------------------------------------------------------------- main
+
+
+def _read(folder: Path) -> Results:
+    found = {name: folder / f"{name}.json" for name in EXPERIMENTS}
+    results = {}
+    for name, path in found.items():
+        if path.exists():
+            try:
+                results[name] = json.loads(path.read_text())
+            except ValueError:
+                raise SpikewrightError(f"{path}: is not JSON; run its experiment again") from None
+    if not results:
+        raise SpikewrightError(f"{folder}: holds no result files; run the experiments first")
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--results", type=Path, default=Path("docs/results"), help="(docs/results)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results.md"))
+    args = parser.parse_args()
+    write_bytes(args.output, page(_read(args.results)).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The experiments as commands, and a small one from training to verification."""
+
+import json
+import os
+import shlex
+
+import numpy as np
+import pytest
+
+from spikewright import cli
+from spikewright.errors import SpikewrightError
+from spikewright.sw import experiments
+from spikewright.sw.experiments import EXPERIMENTS, Experiment, Run
+from spikewright.sw.train import METHODS
+
+
+def test_every_command_is_one():
+    parser = cli._parser()
+    for experiment in EXPERIMENTS.values():
+        args = parser.parse_args(["train", *shlex.split(experiment.train)])
+        assert args.bits == (4 if "4bit" in experiment.name else None)
+        for run in (*experiment.runs, *experiment.verified):
+            options = shlex.split(run.options.format(data=experiment.data))
+            parser.parse_args(["compile", "model.safetensors", *options])
+
+
+def test_every_method_is_there_for_both_sets_and_widths():
+    expected = {
+        f"lenet5-{dataset}-{method}{bits}"
+        for dataset in ("mnist", "fashion-mnist")
+        for method in METHODS
+        for bits in ("", "-4bit")
+    }
+    assert expected | {"mlp-mnist-qcfs", "vgg8-cifar10-qcfs"} == set(EXPERIMENTS)
+    for name in expected:
+        times = {}
+        for run in EXPERIMENTS[name].runs:
+            times.setdefault(run.label, []).append(run.steps)
+        longest = {label: max(each) for label, each in times.items()}
+        if "calif" in name:
+            assert longest == {"Ca-LIF one": 128, "Ca-LIF drain": 128}
+            assert len(times["Ca-LIF one"]) == (3 if "4bit" in name else 8)
+        elif "relu" in name:
+            assert longest == {"ReLU, IF": 32, "ReLU, TSC": 256}
+            assert len(times["ReLU, TSC"]) == (2 if "4bit" in name else 8)
+        elif "hpc" in name:
+            assert times == {"HPC": [1, 2, 4, 8, 16, 32]}
+        elif "qffs" in name:
+            assert times == {"QFFS": [3]}
+        else:
+            assert longest == {"IF": 32}
+
+
+def test_a_small_one_is_done_once_and_goes_on(tmp_path):
+    """Trained, evaluated and verified; what is there is not done again."""
+    rng = np.random.default_rng(3)
+    folder = tmp_path / "work" / "data"
+    folder.mkdir(parents=True)
+    for split, count in (("train", 40), ("t10k", 30)):
+        for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            array = rng.integers(10, size=shape, dtype=np.uint8)
+            header = bytes([0, 0, 8, array.ndim]) + np.array(shape, ">u4").tobytes()
+            (folder / f"{split}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    small = Experiment(
+        "small",
+        "mnist",
+        "--method relu --net mlp --width 0.05 --data mnist --epochs 1 --validation 10",
+        (Run("ReLU, IF", "-T 2 --neuron if --calib {data}-calibration.npz"),),
+        (Run("ReLU, IF", "-T 2 --neuron if --calib {data}-calibration.npz --lanes 4"),),
+    )
+    work, results = tmp_path / "work", tmp_path / "results"
+    results.mkdir()
+    experiments.perform(small, work, results)
+    (path,) = results.iterdir()
+    found = json.loads(path.read_text())
+    (evaluation,) = found["evaluations"].values()
+    assert (evaluation["label"], evaluation["images"], evaluation["input_steps"]) == (
+        *("ReLU, IF", 30, 2),
+    )
+    assert evaluation["compile"]["calibration"] == "mnist-calibration.npz"
+    (verification,) = found["verifications"].values()
+    assert verification["verify"]["equal"] is True
+    assert verification["verify"]["traced"] == experiments.VERIFIED
+    assert found["training"]["settings"]["method"] == "relu"
+    assert str(tmp_path) not in path.read_text()
+
+    before = path.stat().st_mtime_ns
+    (work / "small.safetensors").touch()
+    experiments.perform(small, work, results)
+    assert path.stat().st_mtime_ns == before
+    os.unlink(work / "small.safetensors")
+    wrong = Experiment("wrong", "mnist", "--net cube --data mnist", (), ())
+    with pytest.raises(SpikewrightError, match=r"^spikewright train --net cube .*: failed with"):
+        experiments.perform(wrong, work, results)

@@ -116,7 +116,7 @@ def _layers(build: Build, run: GoldenResult | None) -> list[dict[str, Any]]:
                 "threshold": [int(layer.threshold.min()), int(layer.threshold.max())]
                 if layer.neuron.fires
                 else None,
-                "fraction_bits": layer.synapses[0].shift,
+                "fraction_bits": min(s.shift for s in layer.synapses),
                 "potential_range": [int(low.min()), int(high.max())],
                 "weight_error": error.get("weight_rms"),
                 "threshold_error": error.get("threshold") if layer.neuron.fires else None,

@@ -20,6 +20,7 @@ from ..files import write_bytes
 from ..network import SCHEMA, Shape
 from . import residual
 from .activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
+from .residual import scaled
 
 __all__ = [
     *("ACTIVATIONS", "NETS", "build", "fill", "fold", "save"),
@@ -93,12 +94,6 @@ class _Activations:
         return net
 
 
-def _scaled(channels: int, width: float) -> int:
-    if not width > 0:
-        raise SpikewrightError(f"width {width}: must be positive")
-    return max(1, round(channels * width))
-
-
 def lenet5(
     shape: Shape = (1, 28, 28),
     classes: int = 10,
@@ -116,7 +111,7 @@ def lenet5(
     if shape[1:] not in ((28, 28), (32, 32)):
         raise SpikewrightError(f"lenet5: takes 28x28 or 32x32 images, not {shape[1]}x{shape[2]}")
     act = _Activations(**activations)
-    c1, c2, f1, f2 = (_scaled(c, width) for c in (6, 16, 120, 84))
+    c1, c2, f1, f2 = (scaled(c, width) for c in (6, 16, 120, 84))
     net = nn.Sequential()
 
     def add(
@@ -164,7 +159,7 @@ def _vgg(
 
     for wanted in plan:
         if wanted:
-            outputs = _scaled(wanted, width)
+            outputs = scaled(wanted, width)
             add(nn.Conv2d(channels, outputs, 3, padding=1, bias=not norm), nn.BatchNorm2d, outputs)
         else:
             pools += 1
@@ -176,7 +171,7 @@ def _vgg(
     net.add_module("flatten", nn.Flatten())
     channels *= size[0] * size[1]
     for wanted in hidden:
-        outputs = _scaled(wanted, width)
+        outputs = scaled(wanted, width)
         add(nn.Linear(channels, outputs, bias=not norm), nn.BatchNorm1d, outputs)
     net.add_module(f"layer{index + 1}", nn.Linear(channels, classes))
     return act.finish(net)
@@ -227,7 +222,7 @@ def mlp(
 ) -> nn.Sequential:
     """One hidden layer of 128 x `width` neurons; `activations` as for :func:`lenet5`."""
     act = _Activations(**activations)
-    inputs, hidden = shape[0] * shape[1] * shape[2], _scaled(128, width)
+    inputs, hidden = shape[0] * shape[1] * shape[2], scaled(128, width)
     net = nn.Sequential()
     net.add_module("flatten", nn.Flatten())
     net.add_module("layer1", nn.Linear(inputs, hidden))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import SpikewrightError
 from ..network import Shape
 
-__all__ = ["BasicBlock", "SeparableBlock", "mobilenet20", "resnet11"]
+__all__ = ["BasicBlock", "SeparableBlock", "mobilenet20", "resnet11", "scaled"]
 
 Act = Callable[[], nn.Module]
 
@@ -26,7 +26,8 @@ def _norm(channels: int, norm: bool) -> nn.Module:
     return nn.BatchNorm2d(channels) if norm else nn.Identity()
 
 
-def _scaled(channels: int, width: float) -> int:
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded, and at least one; `width` must be positive."""
     if not width > 0:
         raise SpikewrightError(f"width {width}: must be positive")
     return max(1, round(channels * width))
@@ -102,7 +103,7 @@ def resnet11(
     Raises SpikewrightError for images below 16x16 and a width that is not positive.
     """
     _check_shape("resnet11", shape)
-    channels = [_scaled(c, width) for c in (64, 64, 128, 256, 512)]
+    channels = [scaled(c, width) for c in (64, 64, 128, 256, 512)]
     net = nn.Sequential()
     net.conv1 = nn.Conv2d(shape[0], channels[0], 3, padding=1, bias=not norm)
     net.norm1 = _norm(channels[0], norm)
@@ -113,7 +114,7 @@ def resnet11(
         block = BasicBlock(channels[index], channels[index + 1], stride, norm=norm, act=act)
         net.add_module(f"block{index + 1}", block)
         height, side = -(-height // stride), -(-side // stride)
-    hidden = _scaled(1024, width)
+    hidden = scaled(1024, width)
     net.flatten = nn.Flatten()
     net.layer2 = nn.Linear(channels[-1] * height * side, hidden)
     net.norm2 = nn.BatchNorm1d(hidden) if norm else nn.Identity()
@@ -145,13 +146,13 @@ def mobilenet20(
     are halved. `width`, `norm`, `act` and the errors are as for :func:`resnet11`.
     """
     _check_shape("mobilenet20", shape)
-    inputs = _scaled(32, width)
+    inputs = scaled(32, width)
     net = nn.Sequential()
     net.conv1 = nn.Conv2d(shape[0], inputs, 3, padding=1, bias=not norm)
     net.norm1 = _norm(inputs, norm)
     net.act1 = act()
     for index, (channels, stride) in enumerate(_SEPARABLE, 1):
-        outputs = _scaled(channels, width)
+        outputs = scaled(channels, width)
         net.add_module(f"block{index}", SeparableBlock(inputs, outputs, stride, norm=norm, act=act))
         inputs = outputs
     net.pool1 = nn.AdaptiveAvgPool2d(1)

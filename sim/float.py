@@ -13,7 +13,7 @@ Layers are executed one behind the other, each through all steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ from ..neuron import Digits, Negative, Reset, Rounding
 from ..sw.ann import ann_forward, model_input, pooled
 from .encoders import check_frames, encode
 
-__all__ = ["SnnResult", "ann", "snn"]
+__all__ = ["SnnResult", "ann", "mean_outputs", "snn"]
 
 _CHUNK = 1 << 25
 """Numbers that the spikes of a batch may hold."""
@@ -107,20 +107,60 @@ def snn(
     events ``(N, T * C, H, W)``. Raises SpikewrightError on other frames, on `steps` below 1, and on
     a network that is not converted.
     """
-    if steps < 1:
-        raise SpikewrightError(f"float simulator: T is {steps}; at least 1 time step is needed")
-    _check_converted(network)
+    _check_run(network, steps)
     times = _times(network, steps, settle)
     layers = [_Layer(network, index, times, dtype, device) for index in range(len(network.layers))]
     frames = _frames(network, pixels, steps)
-    neurons = sum(int(np.prod(layer.shape)) for layer in network.layers)
-    batch = max(1, min(batch, _CHUNK // (neurons * times.total)))
+    batch = _batch(network, times, batch)
     parts = []
     for start in range(0, max(1, len(frames)), batch):
         source = _input_train(network, frames[start : start + batch], times, dtype, device)
         parts.append(_run(layers, source, len(frames[start : start + batch])))
     potentials, spikes, counts = zip(*parts, strict=True)
     return SnnResult(np.concatenate(potentials), _joined(spikes), _joined(counts))
+
+
+@torch.inference_mode()
+def mean_outputs(
+    network: FloatNetwork,
+    pixels: Tensor | npt.NDArray[np.uint8],
+    steps: int,
+    index: int,
+    trials: Sequence[FloatLayer],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    batch: int = 256,
+) -> Iterator[tuple[npt.NDArray[np.uint8], Tensor]]:
+    """What layer `index` gives in the mean of `steps` steps, with each of `trials` in its place.
+
+    Yields batches of frames, and for them ``(trials, N, C, H, W)`` in units of the activation that
+    the layer stands for: counts times threshold, or an integrator's potential, over the steps. The
+    layers before it run as they are. Pixels and errors are those of :func:`snn`.
+    """
+    _check_run(network, steps)
+    times = _times(network, steps, settle=0)
+    before = [_Layer(network, place, times, dtype, device) for place in range(index)]
+    head, tail = network.layers[:index], network.layers[index + 1 :]
+    layers = [
+        _Layer(replace(network, layers=(*head, trial, *tail)), index, times, dtype, device)
+        for trial in trials
+    ]
+    frames = _frames(network, pixels, steps)
+    batch = _batch(network, times, batch)
+    for start in range(0, len(frames), batch):
+        part = frames[start : start + batch]
+        trains = {INPUT: _input_train(network, part, times, dtype, device)}
+        for place, layer in enumerate(before):
+            trains[place], _ = layer.run(trains, len(part), last=False)
+        totals = [layer.total(trains, len(part)) for layer in layers]
+        yield part, torch.stack(totals) / drive(network, steps)
+
+
+def _batch(network: FloatNetwork, times: _Times, most: int) -> int:
+    """How many images to run at once."""
+    neurons = sum(int(np.prod(layer.shape)) for layer in network.layers)
+    return max(1, min(most, _CHUNK // (neurons * times.total)))
 
 
 def _joined(parts: Iterable[list[npt.NDArray[Any]]]) -> tuple[npt.NDArray[np.int64], ...]:
@@ -301,6 +341,11 @@ class _Layer:
         train = _Train(torch.stack(sent) if sent else nothing, held=held)
         return train, torch.stack(outputs) if last else nothing
 
+    def total(self, trains: dict[int, _Train], images: int) -> Tensor:
+        """``(N, C, H, W)``: all that the layer gives, in real units."""
+        train, outputs = self.run(trains, images, last=not self.spec.fires)
+        return train.total() * self._threshold if self.spec.fires else outputs[-1]
+
     def _states(self, trains: dict[int, _Train], images: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Spikes and outputs of each step."""
         spec, times, threshold = self.spec, self._times, self._threshold
@@ -435,7 +480,9 @@ def _rounding(spec: NeuronSpec, potential: Tensor, threshold: Tensor, count: Ten
     return n.clamp(-1, 1) if spec.rounding is Rounding.ONE else n
 
 
-def _check_converted(network: FloatNetwork) -> None:
+def _check_run(network: FloatNetwork, steps: int) -> None:
+    if steps < 1:
+        raise SpikewrightError(f"float simulator: T is {steps}; at least 1 time step is needed")
     for layer in network.layers:
         if layer.neuron is None or layer.initial is None:
             raise SpikewrightError(f"layer {layer.name}: has no neurons yet; convert the network")

@@ -169,6 +169,7 @@ def compile(
     calib: Data | None = None,
     percentile: float | None = None,
     channelwise: bool = False,
+    calibrate: bool = False,
     per_layer: bool = False,
     board: str = BOARD,
     cores: int | None = None,
@@ -189,6 +190,8 @@ def compile(
     - `calib`: images that set the thresholds of plain ReLU layers, at the `percentile` of their
       activations (99.9; TSC 100), of the layer or `channelwise`. Without them seeded noise, and a
       warning.
+    - `calibrate`: then fit thresholds and V(0) of plain IF neurons to the ANN over these T steps,
+      on the same images (:mod:`spikewright.sw.calibrate`).
     - `per_layer`: one weight scale a layer instead of one an output channel.
     - `board`, `cores`, `lanes`: the hardware, as many as suit the board where not given; a network
       that does not fit is refused.
@@ -201,9 +204,12 @@ def compile(
     chosen = Conversion() if conversion is None else conversion
     _check_settings(steps, bits)
     chosen.check_steps(steps)
+    if calibrate and calib is None:
+        raise SpikewrightError("calibrate: needs images to calibrate on; give some (--calib)")
     target = check_target(out)
     _need("torch", "torch", "compiling")
     from . import boards
+    from .sw.calibrate import calibrate as fitted
     from .sw.convert import convert
     from .sw.frontend import trace
     from .sw.mapper import map_network
@@ -241,6 +247,9 @@ def compile(
                 channelwise=channelwise,
             )
         settle = chosen.settle_steps(network, steps)
+    if calibrate and calibration is not None:
+        progress("calibrating", None)
+        network = fitted(network, calibration.x, steps)
     progress("quantising", None)
     integer = quantise(
         network, steps=steps, settle=settle, weight_bits=bits, per_channel=not per_layer
@@ -258,6 +267,7 @@ def compile(
         "calibration": None if calibration is None else calibration.source,
         "percentile": chosen.percentile if percentile is None else percentile,
         "channelwise": channelwise,
+        "calibrated": calibrate,
         "scales": "per layer" if per_layer else "per output channel",
         "sample": sample.source,
         "warnings": notes,
@@ -441,6 +451,7 @@ def evaluate(
         raise SpikewrightError(f"{frames.source}: has no array y; accuracy needs labels")
     model = describe(network)
     random = network.input.code is InputCode.BERNOULLI
+    calibrated = bool(checked.about.get("calibrated"))
     result = {
         "schema": SCHEMA,
         "kind": "eval",
@@ -451,7 +462,7 @@ def evaluate(
         "input_steps": network.input_steps,
         "weight_bits": network.weight_bits,
         "model": model,
-        **measure(network, real, frames, progress=progress),
+        **measure(network, real, frames, fitted=calibrated, progress=progress),
         "seed": network.input.seed if random else None,
         "compile": checked.about,
         "about": provenance(command or "spikewright.evaluate(...)"),

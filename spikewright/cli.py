@@ -362,6 +362,7 @@ def _compile(args: argparse.Namespace, progress: Progress) -> Result:
         calib=args.calib,
         percentile=args.percentile,
         channelwise=args.channelwise,
+        calibrate=args.calibrate,
         per_layer=args.per_layer,
         board=args.board,
         cores=args.cores,
@@ -657,6 +658,11 @@ def _compile_options(parser: argparse.ArgumentParser) -> None:
     )
     network.add_argument(
         "--channelwise", action="store_true", help="ReLU thresholds for each channel"
+    )
+    network.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit IF thresholds and V(0) to the ANN at this T, on the images of --calib",
     )
     _neuron_options(parser)
     hardware = parser.add_argument_group("hardware")

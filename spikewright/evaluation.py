@@ -35,14 +35,19 @@ def serves_shorter(network: Network) -> bool:
 
 
 def measure(
-    network: Network, real: FloatNetwork, frames: Frames, *, progress: Report = silent
+    network: Network,
+    real: FloatNetwork,
+    frames: Frames,
+    *,
+    fitted: bool = False,
+    progress: Report = silent,
 ) -> dict[str, Any]:
     """Run the ANN and the float SNN of `real` and the integer SNN `network` on labelled `frames`.
 
-    Shares of images are 0..1, numbers of spikes and operations are means an image:
+    A network `fitted` to its T (:mod:`spikewright.sw.calibrate`) answers no shorter one. Shares of images are 0..1, numbers of spikes and operations are means an image:
 
     - `accuracy`: of `ann`, and of `float_snn` and `integer_snn` after their last step.
-    - `prefixes`: :func:`serves_shorter`.
+    - `prefixes`: :func:`serves_shorter`, unless fitted.
     - `by_T`: for each T that is answered (up to the network's, if prefixes; else that alone): `T`,
       `float_snn`, `integer_snn`, `spikes`, `synaptic_operations`.
     - `over_time`: the same after each step of this run. Without prefixes its values before the last
@@ -88,7 +93,7 @@ def measure(
     for name in ("spikes", "synaptic_operations"):
         means[name] = [round(value, 2) for value in means[name]]
     course_of = {name: means[name] for name in _COURSE}
-    prefixes = serves_shorter(network)
+    prefixes = serves_shorter(network) and not fitted
     neurons = sum(int(np.prod(layer.shape)) for layer in network.layers if layer.neuron.fires)
     return {
         "accuracy": {

@@ -138,8 +138,8 @@ def _experiments() -> Iterator[Experiment]:
         "cifar10",
         "--method qcfs --net vgg8 --norm --data cifar10 --epochs 60 --weight-decay 0.0005 --flip "
         "--shift 4 --validation 1000 --seed 1",
-        (Run("IF", "-T 8"), Run("HPC", "-T 8 --neuron hpc")),
-        (Run("IF", "-T 8"), Run("HPC", "-T 8 --neuron hpc")),
+        (Run("IF", "-T 8"),),
+        (Run("IF", "-T 8"),),
     )
 
 

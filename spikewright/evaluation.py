@@ -44,7 +44,8 @@ def measure(
 ) -> dict[str, Any]:
     """Run the ANN and the float SNN of `real` and the integer SNN `network` on labelled `frames`.
 
-    A network `fitted` to its T (:mod:`spikewright.sw.calibrate`) answers no shorter one. Shares of images are 0..1, numbers of spikes and operations are means an image:
+    A network `fitted` to its T (:mod:`spikewright.sw.calibrate`) answers no shorter one. Shares of
+    images are 0..1, numbers of spikes and operations are means an image:
 
     - `accuracy`: of `ann`, and of `float_snn` and `integer_snn` after their last step.
     - `prefixes`: :func:`serves_shorter`, unless fitted.

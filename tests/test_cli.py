@@ -210,6 +210,7 @@ def test_wrong_option(words, fragments, work, capsys):
         (["--mean", "0.1,0.2"], ("mean: 2 numbers for 1 channels",)),
         (["--std", "0"], ("std", "not positive")),
         (["--calib", "none.npz"], ("none.npz: no such file",)),
+        (["--calibrate"], ("calibrate: needs images", "--calib")),
         (["-o", "no/such/folder"], ("no/such/folder", "does not exist")),
         (["-o", "nets.py"], ("nets.py", "is no folder")),
     ],
@@ -377,6 +378,26 @@ def test_compile_replaces_a_build(out, work, built, capsys):
     assert "T=2, 1 x 8 lanes" in output
     assert json.loads((out / "network.json").read_text())["network"]["steps"] == 2
     assert [path.name for path in work.iterdir() if path.name.startswith(".")] == []
+
+
+def test_calibrated_build(work, capsys):
+    """It is recorded, and answers for its own T only; the ANN is the one that was given."""
+    pixels = np.random.default_rng(1).integers(256, size=(20, 1, 10, 10), dtype=np.uint8)
+    np.savez("data.npz", x=pixels, y=np.zeros(20, np.int64))
+    words = ["compile", "nets.py:good", *SHAPE, "-T", "2", "--calib", "data.npz"]
+    refused([*words, "--calibrate", "--neuron", "hpc"], capsys, "calibrate: layer 0", "plain IF")
+    results = {}
+    for name, more in (("plain", []), ("fitted", ["--calibrate"])):
+        assert run([*words, *more, "-o", name], capsys)[0] == 0
+        about = json.loads(Path(name, "network.json").read_text())["about"]
+        assert about["calibrated"] == bool(more)
+        assert run(["eval", name, "--data", "data.npz"], capsys)[0] == 0
+        results[name] = json.loads(Path(name, "eval.json").read_text())
+    assert results["plain"]["prefixes"]
+    assert not results["fitted"]["prefixes"]
+    assert [row["T"] for row in results["fitted"]["by_T"]] == [2]
+    assert results["fitted"]["accuracy"]["ann"] == results["plain"]["accuracy"]["ann"]
+    assert results["fitted"]["spikes"] != results["plain"]["spikes"]
 
 
 def test_compile_without_calibration_warns(work, capsys):

@@ -23,7 +23,7 @@ from spikewright.network import (
     PoolKind,
     Tie,
 )
-from spikewright.sim.float import ann, snn
+from spikewright.sim.float import ann, mean_outputs, snn
 from spikewright.sim.golden import Golden
 from spikewright.sim.random_networks import NEURONS, random_frames, random_network, spike_rates
 
@@ -285,6 +285,29 @@ def test_no_images():
     network = one_pixel(layer(1.0, theta=1.0), layer(1.0, source=0))
     assert ann(network, pixels()).shape == (0, 1)
     assert snn(network, pixels(), 3).potentials.shape == (0, 3, 1)
+
+
+def test_mean_outputs_are_those_of_the_whole_run():
+    """Of every trial, batch by batch; the layers before it see nothing of the trials."""
+    hidden = layer(1.0, theta=0.5, initial=0.25, bias=0.1)
+    second = layer(0.7, source=0, theta=0.3)
+    network = one_pixel(hidden, second, layer(2.0, source=1, bias=-0.2), scale=0.01)
+    frames, steps = pixels(*range(0, 250, 11)), 5
+    for index, trained in enumerate(network.layers):
+        trials = [trained, dataclasses.replace(trained, bias=trained.bias + 0.05)]
+        parts, outputs = zip(
+            *mean_outputs(network, frames, steps, index, trials, batch=7), strict=True
+        )
+        assert [len(part) for part in parts] == [7, 7, 7, 2]
+        np.testing.assert_array_equal(np.concatenate(parts), frames)
+        for trial, got in zip(trials, np.concatenate(outputs, axis=1), strict=True):
+            layers = (*network.layers[:index], trial, *network.layers[index + 1 :])
+            run = snn(dataclasses.replace(network, layers=layers), frames, steps)
+            if trial.threshold is None:
+                expected = run.potentials[:, -1, :, None, None] / steps
+            else:
+                expected = run.counts[index] * trial.threshold[:, None, None] / steps
+            np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_refusals():

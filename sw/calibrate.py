@@ -23,8 +23,15 @@ images, 256 others to calibrate::
     the same, and V(0)                 82.45  86.05  88.25  89.25  90.05  89.70
     the same, and a bias in its place  82.45  86.05  88.05  88.85  90.00  89.75
 
-Both parts pay at short times, and neither costs anything at long ones. Four times the images, a
-finer grid, and several rounds of the second part changed nothing beyond the noise of the 2,000.
+    MNIST (ANN 99.25 %)                T = 1      2      4      8     16     32
+    percentile 99.9                    30.90  59.50  95.35  99.10  99.10  99.15
+    thresholds of each channel         88.10  97.80  98.75  98.95  99.25  99.20
+    the same, and V(0)                 94.05  98.60  99.00  99.15  99.25  99.25
+
+Both parts pay at short times, and neither costs accuracy at long ones. Lower thresholds mean more
+spikes: at T = 4 about as many (4,022 an image, integer SNN 88.55 %) as the uncalibrated network
+sends at T = 8 (4,124, 87.80 %). Four times the images, a finer grid, and several rounds of the
+second part changed nothing beyond the noise of the 2,000.
 """
 
 from __future__ import annotations

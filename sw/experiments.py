@@ -89,6 +89,7 @@ _RUNS: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]] = {
         (
             Run("ReLU, IF", f"-T 8 {_RELU}"),
             Run("ReLU, IF", f"-T 32 {_RELU}"),
+            *_at("ReLU, calibrated", f"{_RELU} --calibrate", 32),
             *_at("ReLU, TSC", _TSC, 256, first=2),
         ),
         (Run("ReLU, IF", f"-T 32 {_RELU}"), Run("ReLU, TSC", f"-T 256 {_TSC}")),
@@ -97,7 +98,12 @@ _RUNS: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]] = {
 """By method, what is evaluated and what is verified. One IF build serves every shorter time, but
 the rest of its biases, which V(0) holds, grows with T: so there is one for short times too."""
 
-_ROUGH = {"Ca-LIF one": (8, 32, 128), "Ca-LIF drain": (8, 32, 128), "ReLU, TSC": (32, 256)}
+_ROUGH = {
+    "Ca-LIF one": (8, 32, 128),
+    "Ca-LIF drain": (8, 32, 128),
+    "ReLU, calibrated": (4, 8),
+    "ReLU, TSC": (32, 256),
+}
 """The T of 4-bit networks whose every T is a run of its own, and a long one."""
 
 _SETS = {"mnist": "--epochs 12 --shift 1", "fashion-mnist": "--epochs 15 --shift 1 --flip"}

@@ -51,7 +51,8 @@ T = 8 are from a build for T = 8, the others from one for 32. HPC was trained fo
 16 levels, Smax 2) and is compiled for each T. QFFS has 2 bits, so N = 3 steps with input and bias,
 and then steps to settle; its columns are the outputs of one run after so many steps. It ends after
 12, when every count has become its activation, and more steps would change nothing.
-Plain ReLU has its thresholds from the 99.9th percentile on 500 training images, nothing retrained.
+Plain ReLU has its thresholds from the 99.9th percentile on 500 training images, nothing retrained;
+*calibrated* is the same network with `--calibrate` on those images, compiled for each T.
 """
 
 _CALCIUM = """\
@@ -184,11 +185,12 @@ def _curve(
 
 def _accuracies(results: Results, dataset: str) -> str:
     rows = []
-    for method, title in (*_METHODS.items(), ("relu", "plain ReLU")):
-        if method == "calif":
-            continue
-        label = "ReLU, IF" if method == "relu" else _LABELS[method]
-        rows += _curve(f"lenet5-{dataset}-{method}", title, label, _SHORT, results)
+    for method, title in _METHODS.items():
+        if method != "calif":
+            name = f"lenet5-{dataset}-{method}"
+            rows += _curve(name, title, _LABELS[method], _SHORT, results)
+    for title, label in (("plain ReLU", "ReLU, IF"), ("calibrated", "ReLU, calibrated")):
+        rows += _curve(f"lenet5-{dataset}-relu", title, label, _SHORT, results)
     header = ["method", "weights", "", "ANN", *(f"T = {t}" for t in _SHORT)]
     return _table(header, rows, left=3)
 

@@ -41,7 +41,8 @@ def test_every_method_is_there_for_both_sets_and_widths():
             assert longest == {"Ca-LIF one": 128, "Ca-LIF drain": 128}
             assert len(times["Ca-LIF one"]) == (3 if "4bit" in name else 8)
         elif "relu" in name:
-            assert longest == {"ReLU, IF": 32, "ReLU, TSC": 256}
+            calibrated = 8 if "4bit" in name else 32
+            assert longest == {"ReLU, IF": 32, "ReLU, calibrated": calibrated, "ReLU, TSC": 256}
             assert len(times["ReLU, TSC"]) == (2 if "4bit" in name else 8)
         elif "hpc" in name:
             assert times == {"HPC": [1, 2, 4, 8, 16, 32]}

@@ -758,7 +758,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         "-T",
         "--steps",
         type=_whole(1),
-        help="T that epochs are judged at (8; qffs LEVELS, calif 16)",
+        help="T that epochs are judged at (8; qffs LEVELS, calif 16, relu 32)",
     )
     parser.add_argument("--bits", type=_whole(2), help="weight bits that epochs are judged at (8)")
     parser.add_argument(

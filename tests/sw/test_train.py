@@ -99,7 +99,7 @@ def test_patterns_are_learned_and_recorded(folder, tmp_path, method, net):
         ("hpc", 16, 8, "hpc"),
         ("qffs", 3, 3, "qffs"),
         ("calif", 255, 16, "ca-lif"),
-        ("relu", 8, 8, "if"),
+        ("relu", 8, 32, "if"),
     ],
 )
 def test_a_method_has_its_papers_settings(method, levels, steps, neuron):

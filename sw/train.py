@@ -83,9 +83,9 @@ class Settings:
     `levels` is how many steps the activations have: L of qcfs and nq (8), T * Smax of hpc (2 T, its
     Smax is 2), 2**b - 1 of qffs (3) and calif (255). `steps` and `bits` are the T and the weight
     bits of the integer spiking network that an epoch is judged by (T: qffs `levels`, calif 16, relu
-    32, the others 8); 0 levels or steps stand for the method's own. With `qat` (always with calif) the
-    weights are trained as integers of `bits` bits, those that the compiler will find. With `counts`
-    an activation ends the network, and its counts are the output; `validation` is the number of
+    32, the others 8); 0 levels or steps stand for the method's own. With `qat` (always with calif)
+    the weights are trained as integers of `bits` bits, those that the compiler will find. With
+    `counts` an activation ends the network, and its counts are the output; `validation` is the number of
     training images held back; `flip` and `shift` (in pixels) augment the images.
 
     `start` is the file of a trained network to go on from, its batch norms folded into the weights

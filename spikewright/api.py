@@ -199,7 +199,8 @@ def compile(
     - `data`: sample frames for ``expected.npz``; without them seeded random ones.
     - `command`: what the report names as the origin of its figures.
 
-    An existing build directory is replaced; anything else of that name is refused.
+    An existing build directory is replaced; anything else of that name is refused. For a network
+    that :func:`train` saved, ``compile(load(path), **saved_target(path))`` follows its training.
     """
     chosen = Conversion() if conversion is None else conversion
     _check_settings(steps, bits)

@@ -340,8 +340,12 @@ def _conversion(args: argparse.Namespace, trained: Conversion | None) -> Convers
     names = {name: name.removeprefix("code_") for name in _SETTINGS}
     given = {word: getattr(args, name) for name, word in names.items()}
     chosen = {word: value for word, value in given.items() if value is not None}
-    if trained is not None and args.neuron is None:
-        chosen = trained.to_json() | chosen
+    if trained is not None and chosen.get("neuron") in (None, trained.neuron.value):
+        # What was trained may well be exact, which own choices need not be.
+        exact = trained.exact and not chosen.keys() - {"neuron"}
+        chosen = trained.to_json() | {"exact": exact} | chosen
+    elif trained is not None:
+        chosen = {"readout": trained.readout} | chosen
     return Conversion.named(**chosen)
 
 

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pickle
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -85,8 +86,8 @@ class Settings:
     bits of the integer spiking network that an epoch is judged by (T: qffs `levels`, calif 16, relu
     32, the others 8); 0 levels or steps stand for the method's own. With `qat` (always with calif)
     the weights are trained as integers of `bits` bits, those that the compiler will find. With
-    `counts` an activation ends the network, and its counts are the output; `validation` is the number of
-    training images held back; `flip` and `shift` (in pixels) augment the images.
+    `counts` an activation ends the network, and its counts are the output; `validation` is the
+    number of training images held back; `flip` and `shift` (in pixels) augment the images.
 
     `start` is the file of a trained network to go on from, its batch norms folded into the weights
     and so frozen: see :meth:`continued`.
@@ -158,24 +159,26 @@ class Settings:
             known = metadata["training"]["settings"]
             before = cls(**{k: known[k] for k in cls.__dataclass_fields__ if k in known})
         except (KeyError, TypeError):
-            raise SpikewrightError(
-                f"{start}: holds no record of its training; train anew"
-            ) from None
+            raise SpikewrightError(f"{start}: holds no record of a training") from None
         own = {"start": os.fspath(start), "norm": False, "qat": True, "epochs": 5}
         return replace(before, **{**own, "lr": before.lr / 10, **changes})
+
+    def to_json(self) -> dict[str, Any]:
+        """As they are recorded: of `start` the file's name."""
+        return asdict(self) | {"start": Path(self.start).name}
 
     @property
     def command(self) -> str:
         """The command line that repeats this training."""
         words = ["spikewright train"]
-        for name, value in asdict(self).items():
+        for name, value in self.to_json().items():
             if value == "":
                 continue
             option = "--" + name.replace("_", "-")
             if isinstance(value, bool):
                 words += [option] if value else []
             else:
-                words.append(f"{option} {value}")
+                words.append(f"{option} {shlex.quote(str(value))}")
         return " ".join(words)
 
     @property
@@ -227,10 +230,10 @@ def train(
     """Train, write `output` as safetensors and return the record that is stored with the weights.
 
     An interrupted training goes on from ``<output>.checkpoint`` if the settings are the same. The
-    record holds the command, the settings, the versions, of every epoch the score (accuracy of the
-    integer spiking network on the validation split) and the seconds to train it and to judge it,
-    the accuracies of the kept epoch, test split included, and the record of a network that it
-    started from.
+    record holds command, time, commit and versions of its start (and of those where it was
+    `resumed`), the settings, the threads, of every epoch the score (accuracy of the integer spiking
+    network on the validation split) and the seconds to train it and to judge it, the accuracies of
+    the kept epoch, test split included, and the record of a network that it started from.
     """
     path, checkpoint = Path(output), Path(f"{output}.checkpoint")
     if not path.parent.is_dir():
@@ -256,6 +259,7 @@ def train(
     state = _State(module, _optimiser(module, settings))
     if checkpoint.exists():
         state.restore(checkpoint, settings)
+    state.origins.append(provenance(settings.command))
 
     started, first = time.monotonic(), state.epoch
     batches = math.ceil(len(training[0]) / settings.batch)
@@ -277,8 +281,10 @@ def train(
 
     module.load_state_dict(state.best)
     record = {
-        **provenance(settings.command),
-        "settings": asdict(settings),
+        **state.origins[0],
+        "resumed": state.origins[1:],
+        "threads": torch.get_num_threads(),
+        "settings": settings.to_json(),
         "scores": state.scores,
         "seconds": [[round(spent, 2) for spent in pair] for pair in state.seconds],
         "epoch": state.best_epoch,
@@ -309,6 +315,13 @@ def _go_on(module: nn.Module, settings: Settings) -> Any:
             "method, net, width, levels and counts to it"
         )
     real = nets.build({**metadata, "kwargs": {**metadata["kwargs"], "weight_bits": 0}})
+    before = metadata["training"]["settings"]
+    split = [(before[n], getattr(settings, n)) for n in ("data", "seed", "validation")]
+    if split[0][0] == split[0][1] and any(old != new for old, new in split):
+        raise SpikewrightError(
+            f"start {settings.start}: was trained on images that another seed or validation would "
+            "hold back; leave both to it"
+        )
     nets.fill(real, trained)
     nets.fill(module, nets.fold(real))
     return metadata.get("training")
@@ -322,6 +335,7 @@ class _State:
         self.optimiser = optimiser
         self.scores: list[float] = []
         self.seconds: list[tuple[float, float]] = []
+        self.origins: list[dict[str, Any]] = []
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
 
@@ -347,6 +361,7 @@ class _State:
                 "optimiser": self.optimiser.state_dict(),
                 "scores": self.scores,
                 "seconds": self.seconds,
+                "origins": json.dumps(self.origins),
                 "best_epoch": self.best_epoch,
                 "best": self.best,
             },
@@ -365,6 +380,7 @@ class _State:
             self.optimiser.load_state_dict(stored["optimiser"])
             self.scores = [float(score) for score in stored["scores"]]
             self.seconds = [(float(a), float(b)) for a, b in stored["seconds"]]
+            self.origins = json.loads(stored["origins"])
             self.best_epoch, self.best = stored["best_epoch"], stored["best"]
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as e:
             raise SpikewrightError(

@@ -55,7 +55,7 @@ def assert_same(path, other):
         with safetensors.safe_open(each, "pt") as file:
             records.append(json.loads(file.metadata()["spikewright"])["training"])
         assert len(records[-1].pop("seconds")) == records[-1]["settings"]["epochs"]
-        del records[-1]["date"]
+        del records[-1]["date"], records[-1]["resumed"]
     assert records[0] == records[1]
 
 
@@ -378,7 +378,9 @@ def test_fine_tuning_goes_on_from_the_folded_network(folder, tmp_path):
     assert (settings.norm, settings.qat, settings.lr) == (False, True, 0.01)
     after = train.train(second, settings, data_dir=folder)
     assert after["start"] == before
-    assert f"--start {first}" in after["command"]
+    assert "--start first.safetensors" in after["command"]
+    assert after["settings"]["start"] == "first.safetensors"
+    assert (before["resumed"], before["threads"]) == ([], 1)
     assert "--qat" in after["command"]
     # As good as the network that it started from, whose first epochs alone are far from it.
     assert min(after["scores"]) > 0.9
@@ -392,6 +394,10 @@ def test_a_start_must_be_a_trained_network_of_the_same_kind(folder, tmp_path):
     for change in ({"net": "lenet5"}, {"width": 0.5}, {"levels": 8}):
         settings = Settings.continued(path, **change)
         with pytest.raises(SpikewrightError, match="is another net than the settings describe"):
+            train.train(other, settings, data_dir=folder)
+    for change in ({"seed": 9}, {"validation": 50}):
+        settings = Settings.continued(path, **change)
+        with pytest.raises(SpikewrightError, match="seed or validation would hold back"):
             train.train(other, settings, data_dir=folder)
     with pytest.raises(SpikewrightError, match="norms are folded; leave norm out"):
         Settings.continued(path, norm=True)

@@ -7,7 +7,10 @@ from spikewright.errors import SpikewrightError
 from .board import Board
 from .ulx3s import ULX3S_85F
 
-__all__ = ["BOARDS", "Board", "all_boards", "get"]
+__all__ = ["BOARDS", "NONE", "Board", "all_boards", "get"]
+
+NONE = "none"
+"""Stands for no board: Verilog for another flow, which nothing limits."""
 
 BOARDS: dict[str, Board] = {board.name: board for board in (ULX3S_85F,)}
 
@@ -19,5 +22,5 @@ def all_boards() -> tuple[Board, ...]:
 def get(name: str) -> Board:
     """The board of that name; raises SpikewrightError."""
     if name not in BOARDS:
-        raise SpikewrightError(f"board {name!r} is not known; choose {', '.join(BOARDS)}")
+        raise SpikewrightError(f"board {name!r} is not known; choose {', '.join(BOARDS)} or {NONE}")
     return BOARDS[name]

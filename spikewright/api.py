@@ -194,7 +194,7 @@ def compile(
       on the same images (:mod:`spikewright.sw.calibrate`).
     - `per_layer`: one weight scale a layer instead of one an output channel.
     - `board`, `cores`, `lanes`: the hardware, as many as suit the board where not given; a network
-      that does not fit is refused.
+      that does not fit is refused. Board "none" is Verilog for another flow, of any size.
     - `input_spec`: how pixels become inputs; 8 bits, pixel / 255 where none is given.
     - `data`: sample frames for ``expected.npz``; without them seeded random ones.
     - `command`: what the report names as the origin of its figures.
@@ -216,7 +216,7 @@ def compile(
     from .sw.mapper import map_network
     from .sw.quantise import quantise
 
-    target_board = boards.get(board)
+    target_board = None if board == boards.NONE else boards.get(board)
     progress("tracing the network", None)
     if isinstance(module, FloatNetwork):
         network = module
@@ -257,13 +257,14 @@ def compile(
     )
     mapping = map_network(
         integer,
-        cores=target_board.cores if cores is None else cores,
-        lanes=target_board.lanes if lanes is None else lanes,
+        cores=(target_board.cores if target_board else 1) if cores is None else cores,
+        lanes=(target_board.lanes if target_board else 16) if lanes is None else lanes,
     )
-    target_board.check(mapping.shape)
+    if target_board is not None:
+        target_board.check(mapping.shape)
 
     about = provenance(command or "spikewright.compile(...)") | {
-        "board": target_board.name,
+        "board": board,
         "conversion": chosen.to_json(),
         "calibration": None if calibration is None else calibration.source,
         "percentile": chosen.percentile if percentile is None else percentile,
@@ -513,7 +514,13 @@ def synth(
     from .boards.synth import synthesise
 
     checked = _build(build)
-    board = boards.get(checked.about.get("board", BOARD))
+    name = checked.about.get("board", BOARD)
+    if name == boards.NONE:
+        raise SpikewrightError(
+            f"{checked.directory}: is for no board; give its top.v and .mem files to the tools of "
+            f"yours, or compile it for one of {', '.join(boards.BOARDS)}"
+        )
+    board = boards.get(name)
     outcome = synthesise(
         board,
         checked.mapping.shape,

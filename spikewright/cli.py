@@ -162,7 +162,7 @@ def _print_compile(facts: Result) -> None:
     print(
         f"T={build['input_steps']}, {hardware['cores']} x {hardware['lanes']} lanes, "
         f"{hardware['membrane_bits']}-bit membranes, {facts['memory_bits'] / 8192:.1f} KiB of "
-        f"memory, for {build['board']}"
+        f"memory, for {'no board' if build['board'] == 'none' else build['board']}"
     )
     print(f"wrote {build['directory']}")
 
@@ -670,7 +670,9 @@ def _compile_options(parser: argparse.ArgumentParser) -> None:
     )
     _neuron_options(parser)
     hardware = parser.add_argument_group("hardware")
-    hardware.add_argument("--board", default="ulx3s-85f", help="see spikewright boards (ulx3s-85f)")
+    hardware.add_argument(
+        "--board", default="ulx3s-85f", help="see spikewright boards, or none (ulx3s-85f)"
+    )
     hardware.add_argument("--cores", type=_whole(1, 16), help="cores (the board's)")
     hardware.add_argument("--lanes", type=_whole(1, 64), help="lanes of a core (the board's)")
     _output(hardware, "out")  # type: ignore[arg-type]

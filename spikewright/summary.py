@@ -244,7 +244,10 @@ def clocks(verified: Mapping[str, Any]) -> dict[str, Any] | None:
 def _latency(
     build: Build, verified: Mapping[str, Any] | None, synthesised: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    """Time of an average image at the bitstream's clock, or at the board's where none was built."""
+    """Time of an average image at the bitstream's clock, or at the board's where none was built.
+
+    None where that is not known: before a verification, and without a board.
+    """
     counted = None if verified is None else clocks(verified)
     if counted is None:
         return None
@@ -253,6 +256,8 @@ def _latency(
     else:
         from . import boards
 
+        if build.about["board"] == boards.NONE:
+            return None
         clock, source = (
             boards.get(build.about["board"]).clock_mhz,
             "the board's clock, not built yet",

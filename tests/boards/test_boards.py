@@ -37,7 +37,9 @@ def test_registry():
     board = boards.get("ulx3s-85f")
     assert board in boards.all_boards()
     assert (board.device, board.family) == ("LFE5U-85F", "ecp5")
-    with pytest.raises(SpikewrightError, match=r"^board 'ulx4' is not known; choose ulx3s-85f$"):
+    with pytest.raises(
+        SpikewrightError, match=r"^board 'ulx4' is not known; choose ulx3s-85f or none$"
+    ):
         boards.get("ulx4")
 
 

@@ -177,7 +177,7 @@ def perform(experiment: Experiment, work: Path, results: Path) -> None:
     path = results / f"{experiment.name}.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     training = load_saved(weights)[1]["training"]
-    parent = work / training["settings"]["start"]
+    parent = work / training["settings"].get("start", "")
     if parent.is_file() and load_saved(parent)[1]["training"] != training["start"]:
         raise SpikewrightError(f"{weights}: does not come from {parent}; delete it to train again")
     if found.get("training") != training:  # figures of another network

@@ -724,11 +724,11 @@ def test_without_a_board_nothing_limits_the_size(work, capsys):
     words = ["compile", "wide.py:make", *SHAPE, "-T", "2"]
     status, _, errors = run([*words, "-o", "tight"], capsys)
     assert status == 1
-    assert "ulx3s-85f: the network needs about" in errors
+    assert "ulx3s-85f: the network needs about" in errors[0]
     status, printed, _ = run([*words, "--board", "none", "-o", "free"], capsys)
     assert (status, "for no board" in printed) == (0, True)
     assert (work / "free" / "top.v").stat().st_size > 0
     status, _, errors = run(["synth", "free"], capsys)
     assert status == 1
-    assert "free: is for no board; give its top.v and .mem files to the tools of yours" in errors
+    assert "free: is for no board; give its top.v and .mem files to the tools" in errors[0]
     assert run(["report", "free"], capsys)[0] == 0

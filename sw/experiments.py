@@ -106,14 +106,15 @@ _RUNS: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]] = {
 """By method, what is evaluated and what is verified. One IF build serves every shorter time, but
 the rest of its biases, which V(0) holds, grows with T: so there is one for short times too."""
 
-_ROUGH = {
-    "Ca-LIF one": (),
-    "Ca-LIF drain": (8, 32),
-    "ReLU, calibrated": (),
-    "ReLU, TSC": (32, 256),
-}
-"""The T of those 4-bit networks whose every T is a long run of its own. Calibrated ones there are
-none: that would round the fine-tuned integers once more."""
+
+def _in_four_bits(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """None of calibrated ones: that would round the fine-tuned integers once more."""
+    return tuple(
+        Run(run.label, f"{run.options} --bits 4")
+        for run in runs
+        if "--calibrate" not in run.options
+    )
+
 
 _SETS = {"mnist": "--epochs 12 --shift 1", "fashion-mnist": "--epochs 15 --shift 1 --flip"}
 
@@ -134,16 +135,8 @@ def _experiments() -> Iterator[Experiment]:
                 f"{name}-4bit",
                 dataset,
                 f"--start {name}.safetensors --bits 4 --epochs 3",
-                tuple(
-                    Run(run.label, f"{run.options} --bits 4")
-                    for run in runs
-                    if run.steps in _ROUGH.get(run.label, (run.steps,))
-                ),
-                tuple(
-                    Run(run.label, f"{run.options} --bits 4")
-                    for run in verified
-                    if run.steps in _ROUGH.get(run.label, (run.steps,))
-                ),
+                _in_four_bits(runs),
+                _in_four_bits(verified),
             )
     only = (Run("IF", "-T 8"), Run("IF", "-T 32")), (Run("IF", "-T 8"),)
     yield Experiment(

@@ -43,7 +43,7 @@ Accuracies are per cent of 10,000 test images. *ANN* is the trained network with
 without noise, *float SNN* the converted network with real numbers, *integer SNN* the golden model,
 which the hardware equals bit for bit. The 4-bit networks were fine-tuned for three epochs from the
 others, batch norms folded, all layers in 4 bits; their ANN and float SNN hold the same 4-bit
-weights. What is blank was not measured: of 4-bit networks the longest runs only at some T.
+weights.
 """
 
 _READING = """\

@@ -36,23 +36,19 @@ def test_every_method_is_there_for_both_sets_and_widths():
         times = {}
         for run in EXPERIMENTS[name].runs:
             times.setdefault(run.label, []).append(run.steps)
-        longest = {label: max(each) for label, each in times.items()}
+        short, long = [1, 2, 4, 8, 16, 32], [1, 2, 4, 8, 16, 32, 64, 128]
         if "calif" in name:
-            if "4bit" in name:
-                assert times == {"Ca-LIF drain": [8, 32]}
-            else:
-                assert longest == {"Ca-LIF one": 128, "Ca-LIF drain": 128}
-                assert len(times["Ca-LIF one"]) == len(times["Ca-LIF drain"]) == 8
+            assert times == {"Ca-LIF one": long, "Ca-LIF drain": long}
         elif "relu" in name:
-            calibrated = {} if "4bit" in name else {"ReLU, calibrated": 32}
-            assert longest == {"ReLU, IF": 32, "ReLU, TSC": 256} | calibrated
-            assert len(times["ReLU, TSC"]) == (2 if "4bit" in name else 8)
+            calibrated = {} if "4bit" in name else {"ReLU, calibrated": short}
+            pairs = {"ReLU, TSC": [*long[1:], 256]}
+            assert times == {"ReLU, IF": [8, 32]} | calibrated | pairs
         elif "hpc" in name:
-            assert times == {"HPC": [1, 2, 4, 8, 16, 32]}
+            assert times == {"HPC": short}
         elif "qffs" in name:
             assert times == {"QFFS": [3]}
         else:
-            assert longest == {"IF": 32}
+            assert times == {"IF": [8, 32]}
 
 
 def test_a_small_one_is_done_once_and_goes_on(tmp_path):

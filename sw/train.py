@@ -448,7 +448,9 @@ def _augmented(x: Tensor, settings: Settings, generator: torch.Generator) -> Ten
     columns = columns + moves[1]
     padded = functional.pad(x, (s, s, s, s)).permute(0, 2, 3, 1)
     index = torch.arange(n)[:, None, None]
-    return padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    moved = padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    # Strides of NHWC would go through the whole network, where torch draws noise 8 times slower.
+    return moved.clone(memory_format=torch.contiguous_format)
 
 
 @torch.no_grad()

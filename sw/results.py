@@ -376,11 +376,15 @@ class _Aims:
         over = {n: loss for n, loss in found.items() if loss is None or 100 * loss > most + 1e-9}
         worst = max((v, n) for n, v in found.items() if v is not None) if not over else None
         shown = over or ({} if worst is None else {worst[1]: worst[0]})
-        texts = (
-            f"{n} not measured" if loss is None else f"{n} loses {100 * loss:.2f}"
-            for n, loss in shown.items()
-        )
-        self.row(aim, (f"all; the worst: {t}" if not over else t for t in texts), not over)
+        texts = (f"{n} {_change(loss)}" for n, loss in shown.items())
+        every = "all; the worst: " if not over and len(found) > 1 else ""
+        self.row(aim, (every + t for t in texts), not over)
+
+
+def _change(loss: float | None) -> str:
+    if loss is None:
+        return "not measured"
+    return f"{'loses' if loss >= 0 else 'gains'} {abs(100 * loss):.2f}"
 
 
 def _goals(results: Results) -> str:

@@ -449,7 +449,7 @@ def _augmented(x: Tensor, settings: Settings, generator: torch.Generator) -> Ten
     padded = functional.pad(x, (s, s, s, s)).permute(0, 2, 3, 1)
     index = torch.arange(n)[:, None, None]
     moved = padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    # Strides of NHWC would go through the whole network, where torch draws noise 8 times slower.
+    # NHWC strides would spread through the network, and torch draws noise far slower into them.
     return moved.clone(memory_format=torch.contiguous_format)
 
 

@@ -95,10 +95,12 @@ block RAM of an ECP5-85F holds, with the spikes of T = 8. So narrow a network lo
 """
 
 _MACHINE = """\
-Each on one thread of a server with two cores that were busy with other measurements too, so the
-times are upper bounds. An epoch is timed without its judgement on the held-back images, which *all
-epochs* contains. CIFAR-10's images are the official ones but for 80 of the training and 23 of the
-test images, of which only a JPEG version was at hand: a test accuracy may be off by 0.23 points.
+Trained on a server with two cores. The LeNet-5s of MNIST had both to themselves, the others shared
+them with the evaluations, so their times are upper bounds. An epoch is timed without its judgement
+on the held-back images, which *all epochs* contains. `vgg8` was trained on one core, in an hour and
+a half, before records held the times; its commit and date were noted afterwards. CIFAR-10's images
+are the official ones but for 80 of the training and 23 of the test images, of which only a JPEG
+version was at hand: a test accuracy may be off by 0.23 points.
 """
 
 _WHY: Mapping[str, str] = {}

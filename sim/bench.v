@@ -72,7 +72,8 @@ module bench #(
 
     reg [8*1024-1:0] path;
     integer script_file, log_file, trace_file;
-    integer stalls, seed, patience;
+    integer stalls, seed;
+    reg [63:0] patience;
     initial begin
         if (!$value$plusargs("script=%s", path)) $fatal(1, "no +script");
         script_file = $fopen(path, "rb");
@@ -105,7 +106,7 @@ module bench #(
     reg [7:0] code = 0;  // of the operation under way, 0: fetch the next
     integer left = 0;
     integer replies = 0;
-    integer silence = 0;
+    reg [63:0] silence = 0;
 
     integer character;
     task fetch;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
@@ -451,6 +452,12 @@ def evaluate(
         frames = frames.head(limit)
     if frames.y is None:
         raise SpikewrightError(f"{frames.source}: has no array y; accuracy needs labels")
+    classes = math.prod(network.layers[-1].shape)
+    if not 0 <= frames.y.min() <= frames.y.max() < classes:
+        raise SpikewrightError(
+            f"{frames.source}: labels are {frames.y.min()}..{frames.y.max()}; the network has "
+            f"classes 0..{classes - 1}"
+        )
     model = describe(network)
     random = network.input.code is InputCode.BERNOULLI
     calibrated = bool(checked.about.get("calibrated"))

@@ -41,14 +41,17 @@ def compare(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     - `origins`: of each file `file`, `label`, `T`, `command`, `date`, `commit` and `versions` of
       the evaluation, and the `compile` command.
 
-    Raises SpikewrightError for other files, and for two of the same label, width and T.
+    Raises SpikewrightError for other files, and for results of one label and width that are of the
+    same T, or of different networks or conversions.
     """
+    kinds: dict[tuple[str, str, int], Any] = {}
     curves: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
     origins = []
     for path in paths:
         result = read_result(path)
         try:
             key = (_title(result), str(result["label"]), int(result["weight_bits"]))
+            kind = _kind(result)
             points = list(_points(result))
             origins.append(_origin(path, result))
         except (KeyError, TypeError, ValueError) as error:
@@ -56,7 +59,13 @@ def compare(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
                 f"{path}: is an incomplete result ({type(error).__name__}: {error}); "
                 "write it again with eval --save"
             ) from None
-        _add(curves.setdefault(key, {}), points, f"{path}: {key[1]}, {key[2]} bits, on {key[0]}")
+        where = f"{path}: {key[1]}, {key[2]} bits, on {key[0]}"
+        if kinds.setdefault(key, kind) != kind:
+            raise SpikewrightError(
+                f"{where}: there is another network or conversion of that name; tell them apart "
+                "with eval --label"
+            )
+        _add(curves.setdefault(key, {}), points, where)
     titles = dict.fromkeys(title for title, _, _ in curves)
     sets = [{"title": title, "curves": _curves(title, curves)} for title in titles]
     return {"schema": SCHEMA, "kind": "comparison", "sets": sets, "origins": origins}
@@ -65,6 +74,16 @@ def compare(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
 def _title(result: Result) -> str:
     images = int(result["images"])
     return f"{result['frames']}, {images:,} image{'s' * (images > 1)}"
+
+
+_CHOICES = ("conversion", "calibration", "calibrated", "percentile", "channelwise")
+"""What a network is compiled with, T and the width of its weights apart."""
+
+
+def _kind(result: Result) -> Any:
+    """What all points of a curve have in common."""
+    choices = [result["compile"][name] for name in _CHOICES]
+    return [result["accuracy"]["ann"], result["neurons"], choices]
 
 
 def _points(result: Result) -> Iterable[dict[str, Any]]:

@@ -22,7 +22,9 @@ def silent(label: str, done: float | None) -> None:
 class Progress:
     """A :data:`Report` that draws one line, redrawn while time passes and erased at the end.
 
-    Nothing is drawn for a label younger than `delay` seconds, nor on a stream that is no terminal.
+    The time left is that of a steady pace. A label whose share is greater than the last one's goes
+    on with that; any other begins something, of which nothing is drawn for `delay` seconds. Nothing
+    is ever drawn on a stream that is no terminal.
     """
 
     WIDTH = 24
@@ -36,6 +38,7 @@ class Progress:
         self._label = ""
         self._done: float | None = None
         self._since = 0.0
+        self._first = 0.0
         self._drawn = False
         self._thread: threading.Thread | None = None
 
@@ -43,10 +46,11 @@ class Progress:
         if not self._live:
             return
         with self._lock:
-            if label != self._label:
+            grows = done is not None and self._done is not None and 0 < self._done < done
+            if label != self._label and not grows:
                 self._erase()
-                self._label, self._since = label, time.monotonic()
-            self._done = done
+                self._since, self._first = time.monotonic(), done or 0.0
+            self._label, self._done = label, done
         if self._thread is None:
             self._thread = threading.Thread(target=self._redraw, daemon=True)
             self._thread.start()
@@ -55,7 +59,7 @@ class Progress:
         """Erase the line, so that something else can be printed; the next label starts anew."""
         with self._lock:
             self._erase()
-            self._label = ""
+            self._label, self._done = "", None
 
     def __enter__(self) -> Progress:
         return self
@@ -72,14 +76,16 @@ class Progress:
         self.clear()
 
     def line(self, elapsed: float) -> str:
-        """What the bar shows after `elapsed` seconds under the present label."""
-        clock = f"{int(elapsed) // 60}:{int(elapsed) % 60:02d}"
+        """What the bar shows `elapsed` seconds after what is being done began."""
+        clock = _clock(elapsed)
         if self._done is None:
             return f"{self._label} ... {clock}"
         share = min(max(self._done, 0.0), 1.0)
         full = round(share * self.WIDTH)
         bar = "#" * full + "." * (self.WIDTH - full)
-        return f"{self._label} [{bar}] {share:4.0%} {clock}"
+        gone = share - self._first
+        left = f", {_clock(elapsed * (1 - share) / gone)} left" if gone > 0 else ""
+        return f"{self._label} [{bar}] {share:4.0%} {clock}{left}"
 
     def _redraw(self) -> None:
         while not self._stop.wait(0.2):
@@ -95,3 +101,10 @@ class Progress:
             self._stream.write("\r\x1b[2K")
             self._stream.flush()
             self._drawn = False
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""Image data sets in their official file formats, and ``.npz`` files of one's own.
+"""Image data sets in their official file formats.
 
 :func:`load` reads MNIST and Fashion-MNIST (idx files, gzipped or not) and CIFAR-10 (the binary
 layout ``cifar-10-batches-bin``) from a directory that the user names, or downloads the official
@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SpikewrightError
-from ..files import read_npz, write_bytes
+from ..files import write_bytes
 
-__all__ = ["DATASETS", "Dataset", "cache_directory", "load", "load_npz"]
+__all__ = ["DATASETS", "Dataset", "cache_directory", "load"]
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -72,28 +72,11 @@ def load(name: str, directory: str | os.PathLike[str] | None, split: str) -> tup
         raise SpikewrightError(
             f"data {name}: {len(x)} images but {len(y)} labels; the files do not belong together"
         )
-    if len(y) and not 0 <= y.min() <= y.max() < len(dataset.classes):
+    if not len(y):
+        raise SpikewrightError(f"data {name}: the {split} split holds no images")
+    if not 0 <= y.min() <= y.max() < len(dataset.classes):
         raise SpikewrightError(f"data {name}: a label lies outside 0..{len(dataset.classes) - 1}")
     return x, y
-
-
-def load_npz(path: str | os.PathLike[str]) -> tuple[Images, Labels]:
-    """``x`` (uint8, NCHW) and ``y`` (integers) of an ``.npz`` file; SpikewrightError if not so."""
-    arrays = read_npz(path)
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise SpikewrightError(f"{path}: has no array {name}; save x (uint8, NCHW) and y")
-    x, y = arrays["x"], arrays["y"]
-    if x.dtype != np.uint8 or x.ndim != 4:
-        raise SpikewrightError(
-            f"{path}: x is {x.dtype} of shape {x.shape}; it must be uint8 (N, C, H, W)"
-        )
-    if not np.issubdtype(y.dtype, np.integer) or y.shape != (len(x),):
-        raise SpikewrightError(
-            f"{path}: y is {y.dtype} of shape {y.shape}; it must hold one integer for each of "
-            f"{len(x)} images"
-        )
-    return x, y.astype(np.int64)
 
 
 def cache_directory() -> Path:

@@ -281,12 +281,12 @@ def build(metadata: Mapping[str, Any]) -> nn.Module:
     name = str(metadata.get("net"))
     if name not in NETS:
         raise SpikewrightError(f"net {name}: is not known; choose one of {', '.join(NETS)}")
-    kwargs = dict(metadata.get("kwargs", {}))
-    if "shape" in kwargs:
-        kwargs["shape"] = tuple(kwargs["shape"])
     try:
+        kwargs = dict(metadata.get("kwargs", {}))
+        if "shape" in kwargs:
+            kwargs["shape"] = tuple(kwargs["shape"])
         return NETS[name](**kwargs)
-    except TypeError as error:
+    except (IndexError, TypeError, ValueError) as error:
         raise SpikewrightError(f"net {name}: {error}; retrain it with this release") from None
 
 

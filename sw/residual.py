@@ -7,6 +7,7 @@ average pooling, as in the paper.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -27,9 +28,9 @@ def _norm(channels: int, norm: bool) -> nn.Module:
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded, and at least one; `width` must be positive."""
-    if not width > 0:
-        raise SpikewrightError(f"width {width}: must be positive")
+    """`channels` times `width`, rounded, and at least one; `width` must be positive and finite."""
+    if not 0 < width < math.inf:
+        raise SpikewrightError(f"width {width}: must be positive and finite")
     return max(1, round(channels * width))
 
 

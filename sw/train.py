@@ -15,7 +15,7 @@ import os
 import pickle
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,9 @@ _CALIBRATION = 500
 
 _NOISE = 1000
 """Validation images that NQ's noise is measured on after each epoch."""
+
+_JUDGED = 500
+"""Images that are judged at once: the golden model keeps the spike counts of all their neurons."""
 
 _SMAX = 2
 """HPC's, as in the paper."""
@@ -85,7 +88,8 @@ class Settings:
     Smax is 2), 2**b - 1 of qffs (3) and calif (255). `steps` and `bits` are the T and the weight
     bits of the integer spiking network that an epoch is judged by (T: qffs `levels`, calif 16, relu
     32, the others 8); 0 levels or steps stand for the method's own. With `qat` (always with calif)
-    the weights are trained as integers of `bits` bits, those that the compiler will find. With
+    the weights are trained as integers of `bits` bits, those that the compiler will find (but where
+    two branches are added: it gives them one unit, and so rounds their weights once more). With
     `counts` an activation ends the network, and its counts are the output; `validation` is the
     number of training images held back; `flip` and `shift` (in pixels) augment the images.
 
@@ -139,9 +143,13 @@ class Settings:
         for name in ("epochs", "batch", "levels", "steps", "validation"):
             if getattr(self, name) < 1:
                 raise SpikewrightError(f"{name} {getattr(self, name)}: must be at least 1")
+        if self.norm and self.batch == 1:
+            raise SpikewrightError("batch 1: gives norm no variance; take at least 2, or no norm")
         for name in ("shift", "seed", "weight_decay"):
             if getattr(self, name) < 0:
                 raise SpikewrightError(f"{name} {getattr(self, name)}: must not be negative")
+        if self.seed >= 2**32:
+            raise SpikewrightError(f"seed {self.seed}: must be less than 2**32")
         if not self.lr > 0:
             raise SpikewrightError(f"lr {self.lr}: must be positive")
         if not 2 <= self.bits <= 8:
@@ -215,7 +223,6 @@ class Progress:
     epoch: int
     epochs: int
     done: float
-    seconds_left: float
     loss: float
     score: float | None
 
@@ -236,8 +243,12 @@ def train(
     the kept epoch, test split included, and the record of a network that it started from.
     """
     path, checkpoint = Path(output), Path(f"{output}.checkpoint")
+    if path.suffix != ".safetensors":
+        raise SpikewrightError(f"{path}: must end in .safetensors, as what reads it expects")
     if not path.parent.is_dir():
         raise SpikewrightError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise SpikewrightError(f"{path}: is a folder; name a file")
     images, labels = data.load(settings.data, data_dir, "train")
     test = _tensors(*data.load(settings.data, data_dir, "test"))
     if settings.validation >= len(images):
@@ -258,26 +269,23 @@ def train(
         weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     state = _State(module, _optimiser(module, settings))
     if checkpoint.exists():
-        state.restore(checkpoint, settings)
+        state.restore(checkpoint, settings, earlier)
     state.origins.append(provenance(settings.command))
 
-    started, first = time.monotonic(), state.epoch
-    batches = math.ceil(len(training[0]) / settings.batch)
+    batches = len(_batches(torch.arange(len(training[0])), settings.batch))
     while state.epoch < settings.epochs:
         began = time.monotonic()
         for i, loss in enumerate(_epoch(state, settings, training), 1):
             if progress is not None:
                 share = (state.epoch + i / batches) / settings.epochs
-                spent = time.monotonic() - started
-                left = spent * (1 - share) / (share - first / settings.epochs)
                 score = state.scores[-1] if state.scores else None
-                progress(Progress(state.epoch + 1, settings.epochs, share, left, loss, score))
+                progress(Progress(state.epoch + 1, settings.epochs, share, loss, score))
         trained = time.monotonic()
         if settings.method == "nq":
             induce(module, validation[0][:_NOISE].numpy())
         score = _spiking_accuracy(module, validation, calibration, settings)
         state.judge(score, (trained - began, time.monotonic() - trained))
-        state.store(checkpoint, settings)
+        state.store(checkpoint, settings, earlier)
 
     module.load_state_dict(state.best)
     record = {
@@ -315,16 +323,34 @@ def _go_on(module: nn.Module, settings: Settings) -> Any:
             "method, net, width, levels and counts to it"
         )
     real = nets.build({**metadata, "kwargs": {**metadata["kwargs"], "weight_bits": 0}})
-    before = metadata["training"]["settings"]
-    split = [(before[n], getattr(settings, n)) for n in ("data", "seed", "validation")]
-    if split[0][0] == split[0][1] and any(old != new for old, new in split):
-        raise SpikewrightError(
-            f"start {settings.start}: was trained on images that another seed or validation would "
-            "hold back; leave both to it"
-        )
+    record = metadata["training"]
+    for before in _ancestors(record):
+        split = [(before["settings"][n], getattr(settings, n)) for n in _SPLIT]
+        if split[0][0] == split[0][1] and any(old != new for old, new in split):
+            raise SpikewrightError(
+                f"start {settings.start}: was trained on images that another seed or validation "
+                "would hold back; leave both to it"
+            )
     nets.fill(real, trained)
     nets.fill(module, nets.fold(real))
-    return metadata.get("training")
+    return record
+
+
+_SPLIT = ("data", "seed", "validation")
+"""The settings that say which images are held back."""
+
+
+def _ancestors(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The record of a training, and of those that it went on from."""
+    yield record
+    if "start" in record:
+        yield from _ancestors(record["start"])
+
+
+_NO_CHECKPOINT = (
+    *(OSError, EOFError, RuntimeError, pickle.UnpicklingError),  # torch.load
+    *(AttributeError, IndexError, KeyError, TypeError, ValueError),  # what it loaded
+)
 
 
 class _State:
@@ -352,11 +378,12 @@ class _State:
         self.scores.append(score)
         self.seconds.append(seconds)
 
-    def store(self, path: Path, settings: Settings) -> None:
+    def store(self, path: Path, settings: Settings, earlier: Any) -> None:
         buffer = io.BytesIO()
         torch.save(
             {
-                "settings": json.dumps(asdict(settings)),
+                "settings": json.dumps(settings.to_json()),
+                "start": json.dumps(earlier),
                 "module": self.module.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "scores": self.scores,
@@ -369,12 +396,16 @@ class _State:
         )
         write_bytes(path, buffer.getvalue())
 
-    def restore(self, path: Path, settings: Settings) -> None:
+    def restore(self, path: Path, settings: Settings, earlier: Any) -> None:
         try:
             stored = torch.load(path, weights_only=True)
-            if json.loads(stored["settings"]) != asdict(settings):
+            if json.loads(stored["settings"]) != settings.to_json():
                 raise SpikewrightError(
                     f"{path}: belongs to a training with other settings; delete it to start anew"
+                )
+            if json.loads(stored["start"]) != earlier:
+                raise SpikewrightError(
+                    f"{path}: went on from another {settings.start}; delete it to start anew"
                 )
             self.module.load_state_dict(stored["module"])
             self.optimiser.load_state_dict(stored["optimiser"])
@@ -382,7 +413,7 @@ class _State:
             self.seconds = [(float(a), float(b)) for a, b in stored["seconds"]]
             self.origins = json.loads(stored["origins"])
             self.best_epoch, self.best = stored["best_epoch"], stored["best"]
-        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as e:
+        except _NO_CHECKPOINT as e:
             raise SpikewrightError(
                 f"{path}: is not a checkpoint of this training ({type(e).__name__}); delete it to "
                 "start anew"
@@ -415,7 +446,7 @@ def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -
     generator = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch)
     noise = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch)
     order = torch.randperm(len(images), generator=generator)
-    batches = order.split(settings.batch)
+    batches = _batches(order, settings.batch)
     state.module.train()
     for i, batch in enumerate(batches):
         share = (state.epoch + i / len(batches)) / settings.epochs
@@ -433,6 +464,14 @@ def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -
         loss.backward()
         state.optimiser.step()
         yield loss.item()
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Of `size` images, the last of fewer but never of one, which has no variance to normalise."""
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1 < size:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 def _augmented(x: Tensor, settings: Settings, generator: torch.Generator) -> Tensor:
@@ -472,4 +511,7 @@ def _spiking_accuracy(
     converted = convert(network, conversion, steps=steps, calibration=calibration)
     settle = conversion.settle_steps(converted, steps)
     integer = quantise(converted, steps=steps, settle=settle, weight_bits=settings.bits)
-    return float((Golden(integer).run(x).classes == y).mean())
+    golden = Golden(integer)
+    starts = range(0, len(x), _JUDGED)
+    right = (golden.run(x[i : i + _JUDGED]).classes == y[i : i + _JUDGED] for i in starts)
+    return float(np.concatenate(list(right)).mean())

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikewright import read_build
 from spikewright.cli import main
 from spikewright.progress import Progress
 
@@ -341,6 +343,15 @@ def test_too_few_frames(out, work, built, capsys):
 def test_eval_needs_labels(out, work, capsys):
     np.savez("frames.npz", x=np.zeros((4, 1, 10, 10), np.uint8))
     refused(["eval", str(out), "--data", "frames.npz"], capsys, "frames.npz", "labels")
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 10], [-1, 0, 0, 0]])
+def test_eval_needs_labels_that_the_network_has(out, work, capsys, labels):
+    classes = math.prod(read_build(out).network.layers[-1].shape)
+    wrong = [min(label, classes) for label in labels]
+    np.savez("frames.npz", x=np.zeros((4, 1, 10, 10), np.uint8), y=wrong)
+    expected = ("frames.npz", f"labels are {min(wrong)}..{max(wrong)}", f"0..{classes - 1}")
+    refused(["eval", str(out), "--data", "frames.npz"], capsys, *expected)
 
 
 def test_unknown_data(out, work, capsys):
@@ -708,13 +719,34 @@ def test_bar_on_a_terminal():
     with open(theirs, "w") as terminal, Progress(terminal, delay=0) as progress:
         progress("working", 0.5)
         time.sleep(0.5)
-        assert progress.line(65) == "working [############............]  50% 1:05"
+        assert progress.line(65) == "working [############............]  50% 1:05"  # from there
     drawn = b""
     with open(ours, "rb", buffering=0) as screen, contextlib.suppress(OSError):
         while part := screen.read(4096):  # until the other end, now closed, is empty
             drawn += part
     assert b"working [############" in drawn
     assert drawn.endswith(b"\r\x1b[2K")
+
+
+def test_time_left_goes_on_with_the_share(monkeypatch):
+    """As in training, whose label tells the epoch while its share is that of all of them."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as terminal, os.fdopen(ours, "rb"):
+        progress = Progress(terminal)
+        monkeypatch.setattr(progress, "_thread", object())  # nothing is drawn but on demand
+        progress("epoch 1", 0.1)
+        now[0] = 160.0
+        progress("epoch 2", 0.4)
+        assert progress._since == 100.0
+        assert progress.line(60.5) == "epoch 2 [##########..............]  40% 1:00, 2:00 left"
+        assert progress.line(7200).endswith(" 40% 2:00:00, 4:00:00 left")
+        for label, done in (("another", 0.4), ("smaller", 0.3), ("unknown", None), ("new", 0.5)):
+            now[0] += 1
+            progress(label, done)
+            assert progress._since == now[0]
+            assert "left" not in progress.line(5)
 
 
 def test_without_a_board_nothing_limits_the_size(work, capsys):

@@ -12,6 +12,14 @@ from spikewright.cli import main
 from spikewright.errors import SpikewrightError
 from spikewright.page import render_comparison
 
+CHOICES = {
+    "conversion": {"neuron": "if"},
+    "calibration": None,
+    "calibrated": False,
+    "percentile": 99.9,
+    "channelwise": False,
+}
+
 
 def result(label="QCFS", *, steps=4, accuracy=0.8, prefixes=True, frames="set", bits=8, images=10):
     """A result whose values tell T and where they come from."""
@@ -36,7 +44,7 @@ def result(label="QCFS", *, steps=4, accuracy=0.8, prefixes=True, frames="set", 
             }
             for t in ts
         ],
-        "compile": {"command": "compile <this>"},
+        "compile": {"command": "compile <this>", **CHOICES},
         "about": {
             "command": f"eval {label}",
             "date": "2001-02-03T04:05:06Z",
@@ -85,6 +93,29 @@ def test_results_of_one_label_are_one_curve(save):
             "compiled": 8,
         }
         assert [p["T"] for p in curves["TSC"]["points"]] == [16]
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "other"),
+    [
+        ("accuracy", "ann", 0.6),
+        ("compile", "conversion", {"neuron": "ca-lif", "rounding": "drain"}),
+        ("compile", "calibration", "few.npz"),
+        ("compile", "calibrated", True),
+        ("compile", "percentile", 99.0),
+        ("compile", "channelwise", True),
+    ],
+)
+def test_one_curve_is_one_network_and_conversion(save, where, name, other):
+    """Labels are the neurons' if nothing else is said, so different networks may have the same."""
+    longer = result(steps=8)
+    longer[where] |= {name: other}
+    files = [save("4.json", result()), save("8.json", longer)]
+    message = r"^8.json: QCFS, 8 bits, on set, 10 images: there is another network or conversion"
+    with pytest.raises(SpikewrightError, match=message):
+        compare(files)
+    apart = [files[0], save("8.json", longer | {"label": "another"})]
+    assert len(compare(apart)["sets"][0]["curves"]) == 2
 
 
 def test_widths_and_data_sets_part(save):

@@ -305,6 +305,16 @@ def test_no_progress(case: Example, simulators: Path) -> None:
         simulator.run(script, trace=False, stalls=0.0, seed=0, patience=100)
 
 
+@pytest.mark.parametrize("patience", [2**31, 2**32, 2**40])
+def test_patience_has_no_limit(case: Example, simulators: Path, patience: int) -> None:
+    """Of long runs, as those of TSC at T = 256, it takes more than 32 bits."""
+    text = verilog.convert(Leaky(), name="spikewright_top", emit_src=False)
+    simulator = build_simulator(text, case.mapping.shape, simulators, trace=False)
+    script = [Reset(), Wait(5), Send(bytes(range(4))), Wait(5)]
+    (epoch,) = simulator.run(script, trace=False, stalls=0.5, seed=0, patience=patience)
+    assert epoch.received
+
+
 def test_no_progress_in_pysim(case: Example, simulators: Path) -> None:
     simulator = make_simulator(case.mapping.shape, "pysim", trace=False, cache=simulators)
     with pytest.raises(StuckError, match="nothing moved for 100 clocks"):

@@ -116,6 +116,15 @@ def test_labels_beyond_the_classes_are_refused(folder):
         data.load("mnist", folder, "test")
 
 
+def test_a_split_of_nothing_is_refused(folder):
+    for path in folder.glob("t10k-*"):
+        path.unlink()
+    (folder / "t10k-images-idx3-ubyte").write_bytes(idx(IMAGES[:0]))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(LABELS[:0]))
+    with pytest.raises(SpikewrightError, match=r"^data mnist: the test split holds no images"):
+        data.load("mnist", folder, "test")
+
+
 def test_images_of_another_size_are_refused(folder):
     path = folder / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(idx(IMAGES[:, 1:])))
@@ -190,33 +199,6 @@ def test_an_archive_is_unpacked_by_name(monkeypatch, tmp_path):
     serve(monkeypatch, tmp_path, "cifar10", {"cifar-10-binary.tar.gz": buffer.getvalue()})
     assert data.load("cifar10", None, "train")[1].tolist() == [3] * 5
     assert not list(tmp_path.rglob("outside"))
-
-
-# --------------------------------------------------------------------------------------------- .npz
-
-
-def test_npz_files_come_back(tmp_path):
-    np.savez(tmp_path / "a.npz", x=IMAGES[:, None], y=LABELS)
-    x, y = data.load_npz(tmp_path / "a.npz")
-    np.testing.assert_array_equal(x, IMAGES[:, None])
-    np.testing.assert_array_equal(y, LABELS)
-    assert y.dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"x": IMAGES[:, None]}, "has no array y"),
-        ({"x": IMAGES, "y": LABELS}, r"x is uint8 of shape \(7, 28, 28\); it must be uint8"),
-        ({"x": IMAGES[:, None] / 255, "y": LABELS}, "x is float64"),
-        ({"x": IMAGES[:, None], "y": LABELS[:3]}, r"y is uint8 of shape \(3,\); it must hold one"),
-        ({"x": IMAGES[:, None], "y": LABELS / 2}, "y is float64"),
-    ],
-)
-def test_other_npz_files_are_refused(tmp_path, arrays, message):
-    np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(SpikewrightError, match=message):
-        data.load_npz(tmp_path / "a.npz")
 
 
 # --------------------------------------------------------------------------------------- real files

@@ -8,9 +8,10 @@ import safetensors
 import torch
 
 import spikewright
+from spikewright.api import input_spec
+from spikewright.frames import as_frames
 from spikewright.sim.golden import Golden
 from spikewright.sw.convert import convert
-from spikewright.sw.data import load_npz
 from spikewright.sw.frontend import trace
 from spikewright.sw.load import load_model
 from spikewright.sw.quantise import quantise
@@ -20,7 +21,8 @@ FOLDER = Path(spikewright.__file__).parent / "sw" / "demo"
 
 
 def test_the_demo_classifies_its_images_as_recorded():
-    x, y = load_npz(FOLDER / "images.npz")
+    frames = as_frames(FOLDER / "images.npz", input_spec((1, 28, 28)))
+    x, y = frames.x, frames.y
     assert x.shape == (100, 1, 28, 28)
     assert np.unique(y).size == 10
     module = load_model(str(FOLDER / "lenet5.safetensors"))

@@ -1,6 +1,7 @@
 """Networks to train and their files."""
 
 import json
+import math
 
 import pytest
 import safetensors
@@ -139,6 +140,8 @@ def test_what_is_not_known_is_refused():
         nets.lenet5((1, 30, 30))
     with pytest.raises(SpikewrightError, match=r"^width 0: must be positive"):
         nets.mlp(width=0)
+    with pytest.raises(SpikewrightError, match=r"^width inf: must be positive and finite"):
+        nets.mlp(width=math.inf)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +151,9 @@ def test_what_is_not_known_is_refused():
         ({"schema": SCHEMA + 1, "net": "mlp"}, f"version {SCHEMA + 1} is newer than {SCHEMA}"),
         ({"schema": SCHEMA, "net": "vgg"}, "^net vgg: is not known; choose one of mlp, lenet5"),
         ({"schema": SCHEMA, "net": "mlp", "kwargs": {"depth": 3}}, "^net mlp: .*depth"),
+        ({"schema": SCHEMA, "net": "mlp", "kwargs": 3}, "^net mlp: .*retrain it"),
+        ({"schema": SCHEMA, "net": "mlp", "kwargs": {"shape": 3}}, "^net mlp: .*retrain it"),
+        ({"schema": SCHEMA, "net": "mlp", "kwargs": {"shape": [3]}}, "^net mlp: .*retrain it"),
     ],
 )
 def test_other_metadata_are_refused(metadata, message):

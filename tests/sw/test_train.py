@@ -130,17 +130,17 @@ def test_what_a_method_remembers_outlives_an_interruption(folder, tmp_path, meth
     """NQ's noise, LSQ's start and the ranges of fake quantisation; and the random numbers."""
     given = {"levels": 0, "steps": 4 if method == "calif" else 0, "method": method}
     settings = Settings(**{**vars(QUICK), **given})
-    train.train(tmp_path / "whole", settings, data_dir=folder)
+    train.train(tmp_path / "whole.safetensors", settings, data_dir=folder)
 
     def interrupt(progress):
         if progress.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(tmp_path / "halted", settings, data_dir=folder, progress=interrupt)
+        train.train(tmp_path / "halted.safetensors", settings, data_dir=folder, progress=interrupt)
     torch.rand(3)
-    train.train(tmp_path / "halted", settings, data_dir=folder)
-    assert_same(tmp_path / "halted", tmp_path / "whole")
+    train.train(tmp_path / "halted.safetensors", settings, data_dir=folder)
+    assert_same(tmp_path / "halted.safetensors", tmp_path / "whole.safetensors")
 
 
 def test_noise_is_set_after_each_epoch_from_the_validation_split(folder, tmp_path, monkeypatch):
@@ -152,21 +152,23 @@ def test_noise_is_set_after_each_epoch_from_the_validation_split(folder, tmp_pat
 
     monkeypatch.setattr(train, "induce", induce)
     settings = Settings(**{**vars(QUICK), "method": "nq"})
-    train.train(tmp_path / "a", settings, data_dir=folder)
+    train.train(tmp_path / "a.safetensors", settings, data_dir=folder)
     assert seen == [(0.0, 100), (0.5, 100), (0.5, 100)]
     one = Settings(**{**vars(settings), "epochs": 1})
     same = Settings(**{**vars(one), "method": "qcfs"})
-    train.train(tmp_path / "nq", one, data_dir=folder)
-    train.train(tmp_path / "qcfs", same, data_dir=folder)
-    quiet = {k: v for k, v in weights(tmp_path / "nq").items() if not k.endswith("noise")}
-    assert equal(quiet, weights(tmp_path / "qcfs"))  # none in the first epoch
+    train.train(tmp_path / "nq.safetensors", one, data_dir=folder)
+    train.train(tmp_path / "qcfs.safetensors", same, data_dir=folder)
+    quiet = {
+        k: v for k, v in weights(tmp_path / "nq.safetensors").items() if not k.endswith("noise")
+    }
+    assert equal(quiet, weights(tmp_path / "qcfs.safetensors"))  # none in the first epoch
 
 
 def test_every_batch_has_noise_of_its_own(folder, tmp_path, monkeypatch):
     seeds = []
     seed = torch.manual_seed
     monkeypatch.setattr(torch, "manual_seed", lambda value: seeds.append(value) or seed(value))
-    train.train(tmp_path / "net", QUICK, data_dir=folder)
+    train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder)
     assert len(seeds) == 1 + 3 * 16  # the first is for the weights
     assert len(set(seeds)) == len(seeds)
 
@@ -176,16 +178,16 @@ def test_epochs_are_judged_by_settled_neurons(folder, tmp_path, monkeypatch):
     golden = train.Golden
     monkeypatch.setattr(train, "Golden", lambda network: judged.append(network) or golden(network))
     settings = Settings(**{**vars(QUICK), "method": "qffs", "levels": 3, "steps": 3, "epochs": 1})
-    train.train(tmp_path / "net", settings, data_dir=folder)
+    train.train(tmp_path / "net.safetensors", settings, data_dir=folder)
     counts = Settings(**{**vars(settings), "counts": True})
-    train.train(tmp_path / "counts", counts, data_dir=folder)
+    train.train(tmp_path / "counts.safetensors", counts, data_dir=folder)
     assert [network.input_steps for network in judged] == [3] * 4
     assert [network.steps for network in judged] == [3, 3, 10, 10]  # even input; and 7 to settle
 
 
 def test_counts_can_be_trained_for(folder, tmp_path):
     settings = Settings("qffs", "mlp", epochs=8, batch=16, lr=0.05, validation=100, counts=True)
-    record = train.train(tmp_path / "net", settings, data_dir=folder)
+    record = train.train(tmp_path / "net.safetensors", settings, data_dir=folder)
     accuracy = record["accuracy"]
     assert accuracy["ann_test"] > 0.8
     assert abs(accuracy["ann_test"] - accuracy["snn_test"]) < 0.05
@@ -196,37 +198,50 @@ def test_a_seed_decides_everything(folder, tmp_path):
         torch.rand(7)  # the caller's own random numbers have no influence
         state = torch.random.get_rng_state()
         settings = Settings(**{**vars(QUICK), "seed": seed, "flip": True, "shift": 1})
-        train.train(tmp_path / name, settings, data_dir=folder)
+        train.train(tmp_path / f"{name}.safetensors", settings, data_dir=folder)
         assert torch.equal(state, torch.random.get_rng_state())  # and are left alone
-    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
-    assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+    assert equal(weights(tmp_path / "a.safetensors"), weights(tmp_path / "b.safetensors"))
+    assert not equal(weights(tmp_path / "a.safetensors"), weights(tmp_path / "c.safetensors"))
 
 
-def test_an_interrupted_training_goes_on_as_if_it_had_not_been(folder, tmp_path):
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(folder, tmp_path, monkeypatch):
     settings = Settings(**{**vars(QUICK), "flip": True, "shift": 2})
-    train.train(tmp_path / "whole", settings, data_dir=folder)
+    train.train(tmp_path / "whole.safetensors", settings, data_dir=folder)
 
     def interrupt(progress):
         if progress.epoch == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        train.train(tmp_path / "halted", settings, data_dir=folder, progress=interrupt)
-    assert [path.name for path in tmp_path.glob("halted*")] == ["halted.checkpoint"]
+    earlier = train.provenance(settings.command) | {"date": "2001-02-03T04:05:06Z"}
+    with monkeypatch.context() as then:
+        then.setattr(train, "provenance", lambda command: earlier)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(
+                tmp_path / "halted.safetensors", settings, data_dir=folder, progress=interrupt
+            )
+    assert [path.name for path in tmp_path.glob("halted*")] == ["halted.safetensors.checkpoint"]
     epochs = set()
     train.train(
-        tmp_path / "halted", settings, data_dir=folder, progress=lambda p: epochs.add(p.epoch)
+        tmp_path / "halted.safetensors",
+        settings,
+        data_dir=folder,
+        progress=lambda p: epochs.add(p.epoch),
     )
     assert epochs == {3}
-    assert_same(tmp_path / "halted", tmp_path / "whole")
-    assert not (tmp_path / "halted.checkpoint").exists()
+    record = load_saved(tmp_path / "halted.safetensors")[1]["training"]
+    began, again = record, record["resumed"][0]
+    assert len(record["resumed"]) == 1
+    assert began["date"] == "2001-02-03T04:05:06Z"
+    assert again["date"] > "2020"
+    assert_same(tmp_path / "halted.safetensors", tmp_path / "whole.safetensors")
+    assert not (tmp_path / "halted.safetensors.checkpoint").exists()
 
 
 def test_every_epoch_has_its_own_order(folder, tmp_path):
     losses = {1: [], 2: [], 3: []}
     settings = Settings(**{**vars(QUICK), "lr": 1e-20})
     train.train(
-        tmp_path / "net",
+        tmp_path / "net.safetensors",
         settings,
         data_dir=folder,
         progress=lambda p: losses[p.epoch].append(p.loss),
@@ -243,9 +258,9 @@ def test_the_weights_of_the_best_epoch_are_kept(folder, tmp_path, monkeypatch):
         return next(scores, 0.0)
 
     monkeypatch.setattr(train, "_spiking_accuracy", score)
-    record = train.train(tmp_path / "net", QUICK, data_dir=folder)
+    record = train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder)
     assert record["epoch"] == 2
-    assert equal(weights(tmp_path / "net"), states[1])
+    assert equal(weights(tmp_path / "net.safetensors"), states[1])
     assert not equal(states[1], states[2])
 
 
@@ -258,48 +273,54 @@ def halted(folder, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(tmp_path / "net", QUICK, data_dir=folder, progress=interrupt)
-    return tmp_path / "net"
+        train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder, progress=interrupt)
+    return tmp_path / "net.safetensors"
 
 
 def test_a_checkpoint_of_other_settings_is_refused(folder, halted):
     other = Settings(**{**vars(QUICK), "lr": 0.01})
-    with pytest.raises(SpikewrightError, match=r"net.checkpoint: belongs to a training with other"):
+    with pytest.raises(
+        SpikewrightError, match=r"net.safetensors.checkpoint: belongs to a training with other"
+    ):
         train.train(halted, other, data_dir=folder)
 
 
-@pytest.mark.parametrize("content", ["", "half", "text", "pickle"])
+@pytest.mark.parametrize("content", ["", "half", "text", "pickle", "list", "none"])
 def test_a_damaged_checkpoint_is_refused(folder, halted, content):
-    path = halted.with_suffix(".checkpoint")
+    path = halted.with_name(f"{halted.name}.checkpoint")
     whole = path.read_bytes()
     if content == "pickle":  # arbitrary objects are never loaded
         torch.save({"settings": Settings()}, path)
+    elif content == "list":
+        torch.save([1, 2], path)
+    elif content == "none":
+        torch.save(torch.load(path, weights_only=True) | {"scores": None}, path)
     else:
         path.write_bytes({"": b"", "half": whole[: len(whole) // 2], "text": b"hello"}[content])
-    with pytest.raises(SpikewrightError, match=r"net.checkpoint: is not a checkpoint of this"):
+    with pytest.raises(
+        SpikewrightError, match=r"net.safetensors.checkpoint: is not a checkpoint of this"
+    ):
         train.train(halted, QUICK, data_dir=folder)
     assert not halted.exists()
 
 
 def test_the_test_images_have_no_say_in_the_weights(folder, tmp_path):
-    train.train(tmp_path / "a", QUICK, data_dir=folder)
+    train.train(tmp_path / "a.safetensors", QUICK, data_dir=folder)
     other = tmp_path / "other"
     other.mkdir()
     for path in folder.glob("train-*"):
         (other / path.name).write_bytes(path.read_bytes())
     write_split(other, "t10k", 50, seed=3)
-    train.train(tmp_path / "b", QUICK, data_dir=other)
-    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    train.train(tmp_path / "b.safetensors", QUICK, data_dir=other)
+    assert equal(weights(tmp_path / "a.safetensors"), weights(tmp_path / "b.safetensors"))
 
 
 def test_progress_counts_up_to_the_end(folder, tmp_path):
     seen = []
-    train.train(tmp_path / "net", QUICK, data_dir=folder, progress=seen.append)
+    train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder, progress=seen.append)
     done = [p.done for p in seen]
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
-    assert seen[-1].seconds_left == pytest.approx(0, abs=1e-9)
-    assert all(p.seconds_left >= 0 for p in seen)
     assert [p.epoch for p in seen] == [e for e in (1, 2, 3) for _ in range(16)]
     assert seen[0].score is None
     assert 0 <= seen[-1].score <= 1
@@ -314,6 +335,8 @@ def test_progress_counts_up_to_the_end(folder, tmp_path):
         ({"epochs": 0}, "^epochs 0: must be at least 1"),
         ({"steps": -1}, "^steps -1: must be at least 1"),
         ({"seed": -1}, "^seed -1: must not be negative"),
+        ({"seed": 2**32}, "^seed 4294967296: must be less than"),
+        ({"norm": True, "batch": 1}, "^batch 1: gives norm no variance"),
         ({"lr": 0.0}, "^lr 0.0: must be positive"),
         ({"lr": float("nan")}, "^lr nan: must be positive"),
         ({"bits": 1}, "^bits 1: choose 2 to 8"),
@@ -324,21 +347,76 @@ def test_impossible_settings_are_refused(settings, message):
         Settings(**settings)
 
 
-def test_a_folder_that_is_not_there_is_said_before_any_work(tmp_path):
-    with pytest.raises(SpikewrightError, match=r"the folder .* does not exist; create it first"):
-        train.train(tmp_path / "none" / "net", QUICK, data_dir=tmp_path)
+def test_an_impossible_output_is_said_before_any_work(tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    for name, message in (
+        ("none/net.safetensors", r"the folder .* does not exist; create it first"),
+        ("folder.safetensors", r"folder.safetensors: is a folder; name a file"),
+        ("net", r"net: must end in .safetensors"),
+    ):
+        with pytest.raises(SpikewrightError, match=message):
+            train.train(tmp_path / name, QUICK, data_dir=tmp_path)
+
+
+def test_no_batch_is_of_one_image(folder, tmp_path):
+    """499 + 1 images, of which the last would have no variance of its own."""
+    settings = replace(QUICK, norm=True, batch=499, epochs=1)
+    record = train.train(tmp_path / "net.safetensors", settings, data_dir=folder)
+    assert len(record["scores"]) == 1
+    order = torch.arange(9)
+    for size, sizes in ((4, [4, 5]), (5, [5, 4]), (8, [9]), (9, [9]), (20, [9]), (1, [1] * 9)):
+        batches = train._batches(order, size)
+        assert [len(batch) for batch in batches] == sizes
+        assert torch.equal(torch.cat(batches), order)
+
+
+@pytest.mark.parametrize("net", ["vgg8", "vgg9", "resnet11", "mobilenet20"])
+@pytest.mark.parametrize("method", ["hpc", "calif"])
+def test_the_deep_nets_train_on_colour_images_and_go_on(tmp_path, method, net):
+    rng = np.random.default_rng(3)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        records = rng.integers(256, size=(8, 3073), dtype=np.uint8)
+        records[:, 0] %= 10
+        (tmp_path / f"{name}.bin").write_bytes(records.tobytes())
+    path = tmp_path / "net.safetensors"
+    settings = Settings(method, net, "cifar10", epochs=2, batch=16, width=0.05, validation=8)
+    settings = replace(settings, norm=True, steps=2, flip=True, shift=4)
+
+    def interrupt(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(path, settings, data_dir=tmp_path, progress=interrupt)
+    record = train.train(path, settings, data_dir=tmp_path)
+    assert (len(record["scores"]), len(record["resumed"])) == (2, 1)
+    tuned = train.train(path, Settings.continued(path, bits=4, epochs=1), data_dir=tmp_path)
+    assert tuned["start"] == record
+
+
+def test_images_are_judged_in_parts(folder, tmp_path, monkeypatch):
+    """All at once the spike counts of a deep network need tens of gigabytes."""
+    whole = train.train(tmp_path / "a.safetensors", QUICK, data_dir=folder)
+    parts = []
+    run = train.Golden.run
+    monkeypatch.setattr(train, "_JUDGED", 60)
+    monkeypatch.setattr(train.Golden, "run", lambda g, x: parts.append(len(x)) or run(g, x))
+    record = train.train(tmp_path / "b.safetensors", QUICK, data_dir=folder)
+    assert parts == [60, 40] * 3 + [60, 60, 60, 20]
+    assert record["scores"] == whole["scores"]
+    assert record["accuracy"] == whole["accuracy"]
 
 
 def test_a_validation_split_of_everything_is_refused(folder, tmp_path):
     settings = Settings(**{**vars(QUICK), "validation": 600})
     with pytest.raises(SpikewrightError, match=r"validation 600: leaves nothing of 600"):
-        train.train(tmp_path / "net", settings, data_dir=folder)
+        train.train(tmp_path / "net.safetensors", settings, data_dir=folder)
 
 
 def test_a_loss_that_explodes_is_said(folder, tmp_path):
     settings = Settings(**{**vars(QUICK), "method": "relu", "lr": 1e20})
     with pytest.raises(SpikewrightError, match=r"the loss became (nan|inf) in epoch 1; lower lr"):
-        train.train(tmp_path / "net", settings, data_dir=folder)
+        train.train(tmp_path / "net.safetensors", settings, data_dir=folder)
     assert not list(tmp_path.iterdir())
 
 
@@ -400,6 +478,10 @@ def test_a_start_must_be_a_trained_network_of_the_same_kind(folder, tmp_path):
         settings = Settings.continued(path, **change)
         with pytest.raises(SpikewrightError, match="seed or validation would hold back"):
             train.train(other, settings, data_dir=folder)
+    train.train(other, Settings.continued(path, data="mnist", seed=9), data_dir=folder)
+    back = Settings.continued(other, data=QUICK.data)  # whose parent has seen what 9 holds back
+    with pytest.raises(SpikewrightError, match="seed or validation would hold back"):
+        train.train(tmp_path / "third.safetensors", back, data_dir=folder)
     with pytest.raises(SpikewrightError, match="norms are folded; leave norm out"):
         Settings.continued(path, norm=True)
     metadata = QUICK.metadata()
@@ -455,3 +537,25 @@ def test_compile_follows_the_training(folder, tmp_path, method, own, given, neur
     assert build.network.weight_bits == bits
     if neuron == "hpc":
         assert spec.smax == (4 if given else 2)
+
+
+def test_a_fine_tuning_goes_on_from_the_same_network_only(folder, tmp_path, monkeypatch):
+    """Its checkpoint holds the weights; the record of where they come from must be theirs."""
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    train.train(first, replace(QUICK, epochs=1), data_dir=folder)
+
+    def interrupt(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    settings = Settings.continued(first, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(second, settings, data_dir=folder, progress=interrupt)
+    monkeypatch.chdir(tmp_path)
+    kept = first.read_bytes()
+    train.train(first, QUICK, data_dir=folder)
+    with pytest.raises(SpikewrightError, match=r"second.*checkpoint: went on from another .*first"):
+        train.train(second, settings, data_dir=folder)
+    first.write_bytes(kept)
+    relative = Settings.continued("first.safetensors", epochs=2)  # the same file
+    assert len(train.train(second, relative, data_dir=folder)["resumed"]) == 1

@@ -740,7 +740,7 @@ def test_time_left_goes_on_with_the_share(monkeypatch):
         now[0] = 160.0
         progress("epoch 2", 0.4)
         assert progress._since == 100.0
-        assert progress.line(60.5) == "epoch 2 [##########..............]  40% 1:00, 2:00 left"
+        assert progress.line(60) == "epoch 2 [##########..............]  40% 1:00, 2:00 left"
         assert progress.line(7200).endswith(" 40% 2:00:00, 4:00:00 left")
         for label, done in (("another", 0.4), ("smaller", 0.3), ("unknown", None), ("new", 0.5)):
             now[0] += 1

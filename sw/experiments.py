@@ -12,6 +12,7 @@ import fnmatch
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -64,6 +65,11 @@ class Experiment:
     train: str
     runs: tuple[Run, ...]
     verified: tuple[Run, ...]
+
+    @property
+    def options(self) -> list[str]:
+        """Those of the training, each with its value; the recorded command has them all."""
+        return re.split(" (?=--)", self.train)
 
 
 def _at(label: str, options: str, last: int, first: int = 1) -> tuple[Run, ...]:
@@ -170,6 +176,8 @@ def perform(experiment: Experiment, work: Path, results: Path) -> None:
     path = results / f"{experiment.name}.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     training = load_saved(weights)[1]["training"]
+    if any(f" {option} " not in f"{training['command']} " for option in experiment.options):
+        raise SpikewrightError(f"{weights}: was trained otherwise; delete it to train again")
     parent = work / training["settings"].get("start", "")
     if parent.is_file() and load_saved(parent)[1]["training"] != training["start"]:
         raise SpikewrightError(f"{weights}: does not come from {parent}; delete it to train again")
@@ -231,15 +239,23 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     args.output.mkdir(parents=True, exist_ok=True)
+    chosen = {name: fnmatch.filter(EXPERIMENTS, name) for name in args.names}
+    for pattern, names in chosen.items():
+        if not names:
+            raise SpikewrightError(f"{pattern}: is no experiment; see EXPERIMENTS in {__file__}")
     link = args.work / "data"  # so that no command holds a path of this machine
     if link.is_symlink():
         link.unlink()
-    if not link.exists():
-        link.symlink_to(os.path.abspath(args.data_dir), target_is_directory=True)
+    if link.exists():
+        raise SpikewrightError(f"{link}: is in the way of a link to {args.data_dir}; remove it")
+    link.symlink_to(os.path.abspath(args.data_dir), target_is_directory=True)
     for name, experiment in EXPERIMENTS.items():
-        if any(fnmatch.fnmatch(name, pattern) for pattern in args.names):
+        if any(name in names for names in chosen.values()):
             perform(experiment, args.work, args.output)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SpikewrightError as error:
+        sys.exit(f"experiments: error: {error}")

@@ -3,6 +3,9 @@
 import json
 import os
 import shlex
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,7 +100,27 @@ def test_a_small_one_is_done_once_and_goes_on(tmp_path):
     again = json.loads(path.read_text())
     assert list(again["evaluations"]) == [small.runs[0].name]
     assert again["evaluations"][small.runs[0].name]["label"] == "ReLU, IF"
+    longer = replace(small, train=small.train.replace("--epochs 1", "--epochs 11"))
+    with pytest.raises(SpikewrightError, match=r"small.safetensors: was trained otherwise; delete"):
+        experiments.perform(longer, work, results)
     os.unlink(work / "small.safetensors")
     wrong = Experiment("wrong", "mnist", "--net cube --data mnist", (), ())
     with pytest.raises(SpikewrightError, match=r"^spikewright train --net cube .*: failed with"):
         experiments.perform(wrong, work, results)
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "message"),
+    [
+        ("experiments", ["--data-dir", ".", "lenet6-*"], "lenet6-*: is no experiment"),
+        ("experiments", ["--data-dir", "."], "experiments/data: is in the way of a link to ."),
+        ("results", ["--results", "nowhere"], "nowhere: holds no result files"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, module, words, message):
+    (tmp_path / "experiments" / "data").mkdir(parents=True)
+    command = [sys.executable, "-m", f"spikewright.sw.{module}", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{module}: error: {message}")
+    assert done.stderr.count("\n") == 1

@@ -71,46 +71,153 @@ def rows_of(page, start):
     return [line for line in page.splitlines() if line.startswith(f"| {start}")]
 
 
+def aims(page):
+    """What is reached and whether it is enough, by aim."""
+    rows = [line.split(" | ") for line in page.split("## LeNet-5")[0].splitlines()]
+    table = [row for row in rows if len(row) == 3]
+    return {row[0][2:]: (row[1], row[2][:-2]) for row in table[2:]}  # below the header
+
+
+def the(found, start):
+    (value,) = (value for aim, value in found.items() if aim.startswith(start))
+    return value
+
+
+def put(results, name, label, steps, accuracy):
+    """Let the integer SNN of a network have `accuracy` at T, or wherever its QFFS has settled."""
+    for run in results[name]["evaluations"].values():
+        if run["label"] == label:
+            for row in run["by_T"]:
+                if row["T"] == steps:
+                    row["integer_snn"] = accuracy
+            if label == "QFFS":
+                run["over_time"]["integer_snn"][steps - 1] = accuracy
+
+
+def lenets(dataset):
+    """Network, label and T of every 8-bit run of a set."""
+    for name, experiment in EXPERIMENTS.items():
+        if name.startswith(f"lenet5-{dataset}-") and not name.endswith("4bit"):
+            for run in experiment.runs:
+                yield from ((name, run.label, t) for t in (4, 8, run.steps))
+
+
 def test_every_aim_is_met_by_good_results_and_missed_by_bad(everything):
-    aims = results.page(everything).split("## LeNet-5")[0]
-    assert aims.count("| yes |") == len(rows_of(aims, "")) - 2
-    worse = {name: result(name, 0.7) for name in EXPERIMENTS}
-    aims = results.page(worse).split("## LeNet-5")[0]
-    for aim in ("MNIST, integer SNN, T = 8", "Fashion-MNIST: at T = 8", "CIFAR-10"):
-        (row,) = rows_of(aims, aim)
-        assert "| **no**" in row
-    (row,) = rows_of(aims, "Fashion-MNIST: at T = 8")
-    assert "TSC loses 29.50" in row
+    found = aims(results.page(everything))
+    assert len(found) == 11
+    assert {met for _, met in found.values()} == {"yes"}
+    worse = aims(results.page({name: result(name, 0.7) for name in EXPERIMENTS}))
+    for aim in ("MNIST, integer SNN, T = 8", "Fashion-MNIST: integer SNN", "CIFAR-10"):
+        assert the(worse, aim)[1] == "**no**"
+    assert "TSC loses 29.50" in the(worse, "Fashion-MNIST: integer SNN")[0]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "steps", "number", "least"),
+    [("mnist", 8, 2, 0.992), ("mnist", 4, 1, 0.990), ("fashion-mnist", 8, 1, 0.900)],
+)
+def test_so_many_methods_reach_so_much(everything, dataset, steps, number, least):
+    aim = f"{'MNIST' if dataset == 'mnist' else 'Fashion-MNIST'}, integer SNN, T = {steps}"
+    for given, met in ((least, "yes"), (least - 0.0001, "**no**")):
+        changed = copy.deepcopy(everything)
+        for name, label, t in lenets(dataset):
+            put(changed, name, label, t, 0.8 if t == steps else 0.9999)
+        put(changed, f"lenet5-{dataset}-hpc", "HPC", steps, given)
+        if number == 2:
+            put(changed, f"lenet5-{dataset}-relu", "ReLU, calibrated", steps, 0.9999)
+        assert the(aims(results.page(changed)), aim)[1] == met
+
+
+@pytest.mark.parametrize(("dataset", "most"), [("mnist", 0.003), ("fashion-mnist", 0.01)])
+@pytest.mark.parametrize(
+    ("name", "method", "label", "steps"),
+    [
+        ("QCFS", "qcfs", "IF", 8),
+        ("NQ", "nq", "IF", 8),
+        ("HPC", "hpc", "HPC", 8),
+        ("QFFS", "qffs", "QFFS", 12),
+        ("Ca-LIF one", "calif", "Ca-LIF one", 128),
+        ("Ca-LIF drain", "calif", "Ca-LIF drain", 128),
+        ("TSC", "relu", "ReLU, TSC", 256),
+    ],
+)
+def test_each_method_is_near_its_own_network(everything, dataset, most, name, method, label, steps):
+    aim = f"{'MNIST' if dataset == 'mnist' else 'Fashion-MNIST'}: integer SNN"
+    for loss, met in ((most, "yes"), (most + 0.0001, "**no**")):
+        changed = copy.deepcopy(everything)
+        put(changed, f"lenet5-{dataset}-{method}", label, steps, 0.995 - loss)
+        reached = the(aims(results.page(changed)), aim)
+        assert reached[1] == met
+        assert f"{name} loses {100 * loss:.2f}" in reached[0]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "usual", "two_bits"), [("mnist", 0.99, 0.988), ("fashion-mnist", 0.89, 0.875)]
+)
+@pytest.mark.parametrize("method", ["qcfs", "nq", "hpc", "qffs", "calif", "relu"])
+def test_each_network_is_good_before_conversion(everything, dataset, usual, two_bits, method):
+    least = two_bits if method == "qffs" else usual
+    for given, met in ((least, "yes"), (least - 0.0001, "**no**")):
+        changed = copy.deepcopy(everything)
+        for run in changed[f"lenet5-{dataset}-{method}"]["evaluations"].values():
+            run["accuracy"]["ann"] = given
+        title = "MNIST" if dataset == "mnist" else "Fashion-MNIST"
+        assert the(aims(results.page(changed)), f"{title}: every ANN")[1] == met
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])
+def test_four_bits_lose_little_on_both_sets(everything, dataset):
+    """With one method: no other has less on either set."""
+    for loss, met in ((0.005, "yes"), (0.0051, "**no**"), (-0.0002, "yes")):
+        changed = copy.deepcopy(everything)
+        for name, experiment in EXPERIMENTS.items():
+            if name.endswith("4bit"):
+                for run in experiment.runs:
+                    put(changed, name, run.label, 12 if run.label == "QFFS" else run.steps, 0.9)
+                    put(changed, name, run.label, 8, 0.9)
+        for each in ("mnist", "fashion-mnist"):
+            drop = loss if each == dataset else min(loss, 0.001)
+            put(changed, f"lenet5-{each}-hpc-4bit", "HPC", 8, 0.9941 - drop)
+        put(changed, "lenet5-mnist-nq-4bit", "IF", 8, 0.9941)  # on one set alone
+        word = "loses" if loss > 0 else "gains"
+        found = the(aims(results.page(changed)), "4-bit weights")
+        assert found == (f"HPC {word} {abs(100 * loss):.2f}", met)
+
+
+@pytest.mark.parametrize(
+    ("aim", "name", "least"),
+    [("MLP", "mlp-mnist-qcfs", 0.975), ("CIFAR-10", "vgg8-cifar10-qcfs", 0.80)],
+)
+def test_other_networks_reach_so_much(everything, aim, name, least):
+    for given, met in ((least, "yes"), (least - 0.0001, "**no**")):
+        changed = copy.deepcopy(everything)
+        put(changed, name, "IF", 8, given)
+        assert the(aims(results.page(changed)), aim)[1] == met
+
+
+def test_every_median_epoch_counts(everything):
+    aim = "LeNet-5 on MNIST: a median epoch"
+    for median, met in ((15.0, "yes"), (15.1, "**no**")):
+        changed = copy.deepcopy(everything)
+        seconds = [[1.0, 1.0], [median, 1.0], [99.0, 1.0]]
+        changed["lenet5-mnist-nq-4bit"]["training"]["seconds"] = seconds
+        changed["lenet5-fashion-mnist-nq"]["training"]["seconds"] = [[99.0, 1.0]]
+        assert the(aims(results.page(changed)), aim) == (f"9.0 to {median} s", met)
+    for unknown in ({}, {"seconds": []}):
+        changed = copy.deepcopy(everything)
+        del changed["lenet5-mnist-nq"]["training"]["seconds"]
+        changed["lenet5-mnist-nq"]["training"] |= unknown
+        found = the(aims(results.page(changed)), aim)
+        assert found == ("9.0 to 9.0 s, 1 of 12 not measured", "**no**")
 
 
 def test_an_aim_for_every_method_is_not_met_without_one(everything):
     some = {name: each for name, each in everything.items() if name != "lenet5-mnist-nq"}
-    aims = results.page(some).split("## LeNet-5")[0]
-    for aim in ("MNIST: integer SNN at the paper's T", "MNIST: every ANN"):
-        (row,) = rows_of(aims, aim)
-        assert "NQ not measured" in row
-        assert "| **no**" in row
-
-
-def test_each_kind_of_neuron_has_its_own_name_among_the_aims(everything):
-    """Plain ReLU, calibrated, and TSC are three networks of one training."""
-    mixed = copy.deepcopy(everything)
-    for key, accuracy in (("ReLU, IF", 0.92), ("ReLU, calibrated", 0.93), ("ReLU, TSC", 0.94)):
-        for run in mixed["lenet5-fashion-mnist-relu"]["evaluations"].values():
-            if run["label"] == key:
-                for row in run["by_T"]:
-                    row["integer_snn"] = accuracy
-    lowest = {name: each for name, each in mixed.items() if name == "lenet5-fashion-mnist-relu"}
-    aims = results.page(lowest).split("## LeNet-5")[0]
-    assert "TSC 94.00" in rows_of(aims, "Fashion-MNIST, integer SNN, T = 8")[0]
-    assert "TSC loses 5.50" in rows_of(aims, "Fashion-MNIST: at T = 8")[0]
-
-
-def test_the_least_loss_of_four_bits_is_named_and_may_be_a_gain(everything):
-    better = everything | {"lenet5-mnist-hpc-4bit": result("lenet5-mnist-hpc-4bit", 0.995)}
-    aims = results.page(better).split("## LeNet-5")[0]
-    (row,) = rows_of(aims, "MNIST: 4-bit weights")
-    assert row.endswith("| HPC gains 0.09 | yes |")
+    found = aims(results.page(some))
+    for aim in ("MNIST: integer SNN", "MNIST: every ANN"):
+        reached, met = the(found, aim)
+        assert "NQ not measured" in reached
+        assert met == "**no**"
 
 
 def test_tables_hold_what_the_files_say(everything):

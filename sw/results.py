@@ -73,7 +73,6 @@ spikes or nothing. The paper has at most two spikes a neuron.
 _WORK = """\
 Each method at its paper's T, or at 8. *Steps* counts those in which neurons settle or round too; of
 TSC those of one layer.
-
 """
 
 _PAPERS = """\

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from spikewright import cli
 from spikewright.errors import SpikewrightError
 from spikewright.sw import experiments
 from spikewright.sw.experiments import EXPERIMENTS, Experiment, Run
+from spikewright.sw.load import load_saved
 from spikewright.sw.train import METHODS
 
 
@@ -107,6 +109,20 @@ def test_a_small_one_is_done_once_and_goes_on(tmp_path):
     wrong = Experiment("wrong", "mnist", "--net cube --data mnist", (), ())
     with pytest.raises(SpikewrightError, match=r"^spikewright train --net cube .*: failed with"):
         experiments.perform(wrong, work, results)
+
+
+def test_the_weights_among_the_examples_are_those_of_the_results():
+    """The record may say more there: what was noted afterwards."""
+    root = Path(__file__).parents[2]
+    found = json.loads((root / "docs" / "results" / "vgg8-cifar10-qcfs.json").read_text())
+    record = load_saved(root / "examples" / "cifar10" / "vgg8.safetensors")[1]["training"]
+    assert record.items() <= found["training"].items()
+    readme = (root / "examples" / "cifar10" / "README.md").read_text()
+    (run,) = found["evaluations"].values()
+    for share in run["accuracy"].values():
+        assert f"{share:.2%}".replace("%", " %") in readme
+    train = " ".join(readme.replace("\\\n", " ").split())
+    assert f"spikewright train {EXPERIMENTS['vgg8-cifar10-qcfs'].train} -o" in train
 
 
 @pytest.mark.parametrize(

@@ -356,7 +356,7 @@ def test_bad_sizes_are_refused(net):
     with pytest.raises(SpikewrightError) as error:
         net((1, 28, 15))
     assert str(error.value) == (f"{net.__name__}: takes images of at least 16x16, not 28x15")
-    with pytest.raises(SpikewrightError, match=r"^width 0: must be positive$"):
+    with pytest.raises(SpikewrightError, match=r"^width 0: must be positive and finite$"):
         net(width=0)
 
 

@@ -54,6 +54,10 @@ _JUDGED = 500
 _SMAX = 2
 """HPC's, as in the paper."""
 
+_STEEPEST = 10.0
+"""Norm that a batch's gradient is cut to: that of a deep net's can reach thousands, and its batch
+norms and thresholds do not come back from one such step. Shallow nets stay below half of it."""
+
 
 @dataclass(frozen=True)
 class _Recipe:
@@ -283,7 +287,13 @@ def train(
         trained = time.monotonic()
         if settings.method == "nq":
             induce(module, validation[0][:_NOISE].numpy())
-        score = _spiking_accuracy(module, validation, calibration, settings)
+        try:
+            score = _spiking_accuracy(module, validation, calibration, settings)
+        except SpikewrightError as e:
+            raise SpikewrightError(
+                f"training: the network of epoch {state.epoch + 1} cannot become spiking ({e}); "
+                f"its last loss was {loss:.3g}, if that is high lower lr"
+            ) from None
         state.judge(score, (trained - began, time.monotonic() - trained))
         state.store(checkpoint, settings, earlier)
 
@@ -462,6 +472,7 @@ def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -
             )
         state.optimiser.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(state.module.parameters(), _STEEPEST)
         state.optimiser.step()
         yield loss.item()
 

@@ -1,6 +1,7 @@
 """Training on a small data set of ten patterns in noise, from idx files."""
 
 import json
+import re
 import struct
 from dataclasses import replace
 
@@ -418,6 +419,49 @@ def test_a_loss_that_explodes_is_said(folder, tmp_path):
     with pytest.raises(SpikewrightError, match=r"the loss became (nan|inf) in epoch 1; lower lr"):
         train.train(tmp_path / "net.safetensors", settings, data_dir=folder)
     assert not list(tmp_path.iterdir())
+
+
+def test_steep_gradients_are_cut_and_others_left_alone(folder, tmp_path, monkeypatch):
+    norms = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            gradients = [p.grad for group in self.param_groups for p in group["params"]]
+            norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "SGD", Spy)
+    paths = []
+    for limit in (1e9, train._STEEPEST, 0.05):
+        monkeypatch.setattr(train, "_STEEPEST", limit)
+        paths.append(tmp_path / f"{limit}.safetensors")
+        train.train(paths[-1], QUICK, data_dir=folder)
+    free, usual, cut = np.split(np.array(norms), 3)
+    assert_same(paths[0], paths[1])
+    assert (free == usual).all()
+    assert (free > 0.05).any()
+    assert free.max() < 5
+    assert cut.max() == pytest.approx(0.05, rel=1e-4)
+
+
+def test_an_epoch_that_cannot_become_spiking_is_said(folder, tmp_path, monkeypatch):
+    judge, judged = train._spiking_accuracy, []
+
+    def fail(*arguments):
+        judged.append(judge(*arguments))
+        if len(judged) == 2:
+            raise SpikewrightError("layer layer1: the threshold is too small")
+        return judged[-1]
+
+    monkeypatch.setattr(train, "_spiking_accuracy", fail)
+    with pytest.raises(SpikewrightError) as error:
+        train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder)
+    assert re.fullmatch(
+        r"training: the network of epoch 2 cannot become spiking \(layer layer1: the threshold is "
+        r"too small\); its last loss was \d\S*, if that is high lower lr",
+        str(error.value),
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors.checkpoint"]
 
 
 def test_the_command_repeats_the_settings():

@@ -104,10 +104,10 @@ block RAM of an ECP5-85F holds, with the spikes of T = 8. So narrow a network lo
 _MACHINE = """\
 Trained on a server with two cores. The LeNet-5s of MNIST had both to themselves, the others shared
 them with the evaluations, so their times are upper bounds. An epoch is timed without its judgement
-on the held-back images, which *all epochs* contains. `vgg8` was trained on one core, in an hour and
-a half, before records held the times; its commit and date were noted afterwards. CIFAR-10's images
-are the official ones but for 80 of the training and 23 of the test images, of which only a JPEG
-version was at hand: a test accuracy may be off by 0.23 points.
+on the held-back images, which *all epochs* contains. `vgg8` was trained on one core before records
+held the times; its commit and date were noted afterwards. CIFAR-10's images are the official ones
+but for 80 of the training and 23 of the test images, of which only a JPEG version was at hand: a
+test accuracy may be off by 0.23 points.
 """
 
 _OWN = {
@@ -438,15 +438,13 @@ def _goals(results: Results) -> str:
 
 def _integer(results: Results, dataset: str, steps: int) -> dict[str, float | None]:
     """Integer SNN at T, of those methods that have this T."""
-    found: dict[str, float | None] = {}
-    for name, (method, label, _) in {
-        **{name: each for name, each in _OWN.items() if name != "QFFS"},
-        "plain ReLU": ("relu", "ReLU, IF", 32),
-        "calibrated ReLU": ("relu", "ReLU, calibrated", 32),
-    }.items():
-        row = _at(results.get(f"lenet5-{dataset}-{method}"), label, steps)
-        found[name] = None if row is None else row["integer_snn"]
-    return found
+    runs = {name: (method, label) for name, (method, label, _) in _OWN.items() if name != "QFFS"}
+    runs |= {"plain ReLU": ("relu", "ReLU, IF"), "calibrated ReLU": ("relu", "ReLU, calibrated")}
+    found = {
+        name: _at(results.get(f"lenet5-{dataset}-{method}"), label, steps)
+        for name, (method, label) in runs.items()
+    }
+    return {name: None if row is None else row["integer_snn"] for name, row in found.items()}
 
 
 def _loss_of_four_bits(results: Results, title: str) -> float | None:

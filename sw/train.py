@@ -55,8 +55,8 @@ _SMAX = 2
 """HPC's, as in the paper."""
 
 _STEEPEST = 10.0
-"""Norm that a batch's gradient is cut to: that of a deep net's can reach thousands, and its batch
-norms and thresholds do not come back from one such step. Shallow nets stay below half of it."""
+"""Norm that a batch's gradient is cut to: a deep net's can be a thousand times as long, and its
+batch norms and thresholds do not come back from one such step. A LeNet-5's is never cut."""
 
 
 @dataclass(frozen=True)
@@ -276,12 +276,10 @@ def train(
         state.restore(checkpoint, settings, earlier)
     state.origins.append(provenance(settings.command))
 
-    batches = len(_batches(torch.arange(len(training[0])), settings.batch))
     while state.epoch < settings.epochs:
         began = time.monotonic()
-        for i, loss in enumerate(_epoch(state, settings, training), 1):
+        for share, loss in _epoch(state, settings, training):
             if progress is not None:
-                share = (state.epoch + i / batches) / settings.epochs
                 score = state.scores[-1] if state.scores else None
                 progress(Progress(state.epoch + 1, settings.epochs, share, loss, score))
         trained = time.monotonic()
@@ -450,8 +448,13 @@ def _optimiser(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
 
 
-def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -> Iterator[float]:
-    """One epoch, batch by batch; yields the loss. Its random numbers depend on its number alone."""
+def _epoch(
+    state: _State, settings: Settings, training: tuple[Tensor, Tensor]
+) -> Iterator[tuple[float, float]]:
+    """One epoch, batch by batch; its random numbers depend on its number alone.
+
+    Yields the share of the whole training that is done after each batch, and the batch's loss.
+    """
     images, labels = training
     generator = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch)
     noise = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch)
@@ -474,7 +477,7 @@ def _epoch(state: _State, settings: Settings, training: tuple[Tensor, Tensor]) -
         loss.backward()
         nn.utils.clip_grad_norm_(state.module.parameters(), _STEEPEST)
         state.optimiser.step()
-        yield loss.item()
+        yield (state.epoch + (i + 1) / len(batches)) / settings.epochs, loss.item()
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:

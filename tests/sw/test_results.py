@@ -12,6 +12,7 @@ from spikewright.sw import results
 from spikewright.sw.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
+TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 
 
 def evaluation(label, steps, accuracy, *, prefixes=False, settle=0):
@@ -117,7 +118,7 @@ def test_every_aim_is_met_by_good_results_and_missed_by_bad(everything):
     [("mnist", 8, 2, 0.992), ("mnist", 4, 1, 0.990), ("fashion-mnist", 8, 1, 0.900)],
 )
 def test_so_many_methods_reach_so_much(everything, dataset, steps, number, least):
-    aim = f"{'MNIST' if dataset == 'mnist' else 'Fashion-MNIST'}, integer SNN, T = {steps}"
+    aim = f"{TITLES[dataset]}, integer SNN, T = {steps}"
     for given, met in ((least, "yes"), (least - 0.0001, "**no**")):
         changed = copy.deepcopy(everything)
         for name, label, t in lenets(dataset):
@@ -142,7 +143,7 @@ def test_so_many_methods_reach_so_much(everything, dataset, steps, number, least
     ],
 )
 def test_each_method_is_near_its_own_network(everything, dataset, most, name, method, label, steps):
-    aim = f"{'MNIST' if dataset == 'mnist' else 'Fashion-MNIST'}: integer SNN"
+    aim = f"{TITLES[dataset]}: integer SNN"
     for loss, met in ((most, "yes"), (most + 0.0001, "**no**")):
         changed = copy.deepcopy(everything)
         put(changed, f"lenet5-{dataset}-{method}", label, steps, 0.995 - loss)
@@ -161,8 +162,7 @@ def test_each_network_is_good_before_conversion(everything, dataset, usual, two_
         changed = copy.deepcopy(everything)
         for run in changed[f"lenet5-{dataset}-{method}"]["evaluations"].values():
             run["accuracy"]["ann"] = given
-        title = "MNIST" if dataset == "mnist" else "Fashion-MNIST"
-        assert the(aims(results.page(changed)), f"{title}: every ANN")[1] == met
+        assert the(aims(results.page(changed)), f"{TITLES[dataset]}: every ANN")[1] == met
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])

@@ -44,6 +44,14 @@ def folder(tmp_path_factory):
     return folder
 
 
+def interrupt_in(epoch):
+    def report(progress):
+        if progress.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return report
+
+
 def weights(path):
     return safetensors.torch.load_file(path)
 
@@ -133,12 +141,10 @@ def test_what_a_method_remembers_outlives_an_interruption(folder, tmp_path, meth
     settings = Settings(**{**vars(QUICK), **given})
     train.train(tmp_path / "whole.safetensors", settings, data_dir=folder)
 
-    def interrupt(progress):
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train.train(tmp_path / "halted.safetensors", settings, data_dir=folder, progress=interrupt)
+        train.train(
+            tmp_path / "halted.safetensors", settings, data_dir=folder, progress=interrupt_in(2)
+        )
     torch.rand(3)
     train.train(tmp_path / "halted.safetensors", settings, data_dir=folder)
     assert_same(tmp_path / "halted.safetensors", tmp_path / "whole.safetensors")
@@ -209,16 +215,12 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(folder, tmp_path,
     settings = Settings(**{**vars(QUICK), "flip": True, "shift": 2})
     train.train(tmp_path / "whole.safetensors", settings, data_dir=folder)
 
-    def interrupt(progress):
-        if progress.epoch == 3:
-            raise KeyboardInterrupt
-
     earlier = train.provenance(settings.command) | {"date": "2001-02-03T04:05:06Z"}
     with monkeypatch.context() as then:
         then.setattr(train, "provenance", lambda command: earlier)
         with pytest.raises(KeyboardInterrupt):
             train.train(
-                tmp_path / "halted.safetensors", settings, data_dir=folder, progress=interrupt
+                tmp_path / "halted.safetensors", settings, data_dir=folder, progress=interrupt_in(3)
             )
     assert [path.name for path in tmp_path.glob("halted*")] == ["halted.safetensors.checkpoint"]
     epochs = set()
@@ -269,12 +271,8 @@ def test_the_weights_of_the_best_epoch_are_kept(folder, tmp_path, monkeypatch):
 def halted(folder, tmp_path):
     """An output whose training stopped after two epochs."""
 
-    def interrupt(progress):
-        if progress.epoch == 3:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder, progress=interrupt)
+        train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder, progress=interrupt_in(3))
     return tmp_path / "net.safetensors"
 
 
@@ -383,12 +381,8 @@ def test_the_deep_nets_train_on_colour_images_and_go_on(tmp_path, method, net):
     settings = Settings(method, net, "cifar10", epochs=2, batch=16, width=0.05, validation=8)
     settings = replace(settings, norm=True, steps=2, flip=True, shift=4)
 
-    def interrupt(progress):
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train.train(path, settings, data_dir=tmp_path, progress=interrupt)
+        train.train(path, settings, data_dir=tmp_path, progress=interrupt_in(2))
     record = train.train(path, settings, data_dir=tmp_path)
     assert (len(record["scores"]), len(record["resumed"])) == (2, 1)
     tuned = train.train(path, Settings.continued(path, bits=4, epochs=1), data_dir=tmp_path)
@@ -588,13 +582,9 @@ def test_a_fine_tuning_goes_on_from_the_same_network_only(folder, tmp_path, monk
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     train.train(first, replace(QUICK, epochs=1), data_dir=folder)
 
-    def interrupt(progress):
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
     settings = Settings.continued(first, epochs=2)
     with pytest.raises(KeyboardInterrupt):
-        train.train(second, settings, data_dir=folder, progress=interrupt)
+        train.train(second, settings, data_dir=folder, progress=interrupt_in(2))
     monkeypatch.chdir(tmp_path)
     kept = first.read_bytes()
     train.train(first, QUICK, data_dir=folder)

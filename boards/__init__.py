@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from spikewright.boards.board import Board
+from spikewright.boards.ulx3s import ULX3S_85F
 from spikewright.errors import SpikewrightError
-
-from .board import Board
-from .ulx3s import ULX3S_85F
 
 __all__ = ["BOARDS", "NONE", "Board", "all_boards", "get"]
 

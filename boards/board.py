@@ -11,7 +11,7 @@ from amaranth.build import Platform
 from amaranth.hdl import Elaboratable
 
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import HardwareShape, MemoryShape
+from spikewright.machine.hardware import HardwareShape, MemoryShape
 
 __all__ = ["BlockRam", "Board"]
 

@@ -19,11 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from spikewright.boards.board import Board
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_bytes
-from spikewright.hardware import HardwareShape
-
-from .board import Board
+from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["CriticalPath", "SynthReport", "find_tool", "synthesise"]
 

@@ -10,11 +10,10 @@ from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from spikewright.hardware import HardwareShape
+from spikewright.boards.board import BlockRam, Board
+from spikewright.boards.ecp5 import DISTRIBUTED_BITS, DP16KD_SHAPES, ClockGenerator, find_pll
 from spikewright.hw.uart import UartTop
-
-from .board import BlockRam, Board
-from .ecp5 import DISTRIBUTED_BITS, DP16KD_SHAPES, ClockGenerator, find_pll
+from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["ULX3S_85F", "Ulx3s"]
 

@@ -8,14 +8,13 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hardware import Activity, HardwareShape, Register
-
-from .event import SettingSignature, bind, event_layout
-from .issue import Issue
-from .lanes import Lanes
-from .load import LoadSignature
-from .queue import Queue
-from .source import Source
+from spikewright.hw.event import SettingSignature, bind, event_layout
+from spikewright.hw.issue import Issue
+from spikewright.hw.lanes import Lanes
+from spikewright.hw.load import LoadSignature
+from spikewright.hw.queue import Queue
+from spikewright.hw.source import Source
+from spikewright.machine.hardware import Activity, HardwareShape, Register
 
 __all__ = ["Core"]
 

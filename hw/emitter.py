@@ -6,11 +6,10 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import HardwareShape
-
-from .encoder import Encoder
-from .event import event_layout
-from .walker import mark_layout
+from spikewright.hw.encoder import Encoder
+from spikewright.hw.event import event_layout
+from spikewright.hw.walker import mark_layout
+from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["Emitter", "record_layout"]
 

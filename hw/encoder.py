@@ -10,11 +10,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import HardwareShape, Register
-
-from .event import SettingSignature, bind
-from .memory import BankedMemory
-from .walker import mark_layout
+from spikewright.hw.event import SettingSignature, bind
+from spikewright.hw.memory import BankedMemory
+from spikewright.hw.walker import mark_layout
+from spikewright.machine.hardware import HardwareShape, Register
 
 __all__ = [
     "Bernoulli",

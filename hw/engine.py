@@ -8,16 +8,15 @@ from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hardware import HardwareShape, Region, memory_id
-
-from .core import Core
-from .event import event_layout
-from .load import RESULT, LoadSignature
-from .queue import Queue
-from .readout import Readout
-from .router import Merge, Router
-from .sequencer import Sequencer
-from .source import Source
+from spikewright.hw.core import Core
+from spikewright.hw.event import event_layout
+from spikewright.hw.load import RESULT, LoadSignature
+from spikewright.hw.queue import Queue
+from spikewright.hw.readout import Readout
+from spikewright.hw.router import Merge, Router
+from spikewright.hw.sequencer import Sequencer
+from spikewright.hw.source import Source
+from spikewright.machine.hardware import HardwareShape, Region, memory_id
 
 __all__ = ["Engine"]
 

@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from spikewright.hardware import HardwareShape, Instruction, Register
+from spikewright.machine.hardware import HardwareShape, Instruction, Register
 
 __all__ = ["SettingSignature", "bind", "event_layout"]
 

@@ -6,13 +6,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import HardwareShape, Mode
+from spikewright.machine.hardware import HardwareShape, Mode
 
 __all__ = ["FireUnit", "add_with_carry", "digit_layout", "mode_layout"]
 
 
 def mode_layout(shape: HardwareShape) -> data.StructLayout:
-    """The bits of :class:`~spikewright.hardware.Mode` that some layer of `shape` has."""
+    """The bits of :class:`~spikewright.machine.hardware.Mode` that some layer of `shape` has."""
     return data.StructLayout({mode.name: 1 for mode in Mode if shape.has(mode)})
 
 
@@ -40,7 +40,7 @@ class FireUnit(wiring.Component):
     A step takes one scan for each digit, from the greatest on; a scan compares with
     ``threshold << k``. What the first scans leave of U, the next ones find as their membrane, so
     that n comes out as ``min(floor(U / threshold), smax, zmax - count)`` upwards, and as
-    :class:`~spikewright.neuron.Negative` says downwards. Latency: one clock. Throughput: one a
+    :class:`.Negative` says downwards. Latency: one clock. Throughput: one a
     clock. It is elaborated to what the layers of `shape` need: a plain IF neuron is one
     subtraction and a multiplexer.
 

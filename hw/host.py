@@ -1,4 +1,4 @@
-"""The host port: executes the requests of :mod:`spikewright.protocol`.
+"""The host port: executes the requests of :mod:`spikewright.machine.protocol`.
 
 ::
 
@@ -12,13 +12,20 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hardware import HardwareShape, Region
-from spikewright.protocol import VERSION, Command, Status
-
-from .load import ADDRESS_BITS, RESULT, LoadSignature
-from .message import CHUNK, CHUNK_BYTES, MESSAGE_BYTE, Checksum, MemoryTable, Receiver, Serialiser
-from .queue import Queue
-from .slip import BYTE, SlipDecoder, SlipEncoder
+from spikewright.hw.load import ADDRESS_BITS, RESULT, LoadSignature
+from spikewright.hw.message import (
+    CHUNK,
+    CHUNK_BYTES,
+    MESSAGE_BYTE,
+    Checksum,
+    MemoryTable,
+    Receiver,
+    Serialiser,
+)
+from spikewright.hw.queue import Queue
+from spikewright.hw.slip import BYTE, SlipDecoder, SlipEncoder
+from spikewright.machine.hardware import HardwareShape, Region
+from spikewright.machine.protocol import VERSION, Command, Status
 
 __all__ = ["Executor", "HostPort", "Reporter", "Runs"]
 

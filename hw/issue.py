@@ -6,9 +6,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import Activity, HardwareShape, Instruction, Register, bits_for
-
-from .event import SettingSignature, bind, event_layout
+from spikewright.hw.event import SettingSignature, bind, event_layout
+from spikewright.machine.hardware import Activity, HardwareShape, Instruction, Register, bits_for
 
 __all__ = ["Block", "CandidateSignature", "Issue", "Kind", "Row", "operation_layout"]
 
@@ -413,7 +412,7 @@ class Issue(wiring.Component):
         still on their way; apart, so that no compare waits for the choice between them
     read : readout requests (word), served while no layer runs
     drained : no operation is in the pipeline; max pooling waits for it before a scan, a request too
-    activity : see :class:`~spikewright.hardware.Activity`
+    activity : see :class:`~spikewright.machine.hardware.Activity`
     """
 
     def __init__(self, shape: HardwareShape) -> None:

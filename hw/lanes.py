@@ -9,13 +9,12 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import HardwareShape, Mode, Region, Register, bits_for, memory_id
-
-from .event import SettingSignature, bind
-from .fire import FireUnit, add_with_carry, digit_layout, mode_layout
-from .issue import CandidateSignature, Kind, Row, operation_layout
-from .load import LoadSignature
-from .memory import BankedMemory, make_memory
+from spikewright.hw.event import SettingSignature, bind
+from spikewright.hw.fire import FireUnit, add_with_carry, digit_layout, mode_layout
+from spikewright.hw.issue import CandidateSignature, Kind, Row, operation_layout
+from spikewright.hw.load import LoadSignature
+from spikewright.hw.memory import BankedMemory, make_memory
+from spikewright.machine.hardware import HardwareShape, Mode, Region, Register, bits_for, memory_id
 
 __all__ = ["Lanes"]
 

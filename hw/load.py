@@ -8,7 +8,7 @@ from amaranth.hdl import signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from spikewright.hardware import HardwareShape
+from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["ADDRESS_BITS", "RESULT", "LoadSignature"]
 
@@ -26,7 +26,7 @@ class LoadSignature(wiring.Signature):
     valid
         The other members hold a word to write.
     memory
-        Memory id (see :class:`~spikewright.hardware.Region`), always a known one.
+        Memory id (see :class:`~spikewright.machine.hardware.Region`), always a known one.
     address
         Word in the memory, always below its depth.
     bank

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import bits_for
+from spikewright.machine.hardware import bits_for
 
 __all__ = ["BankedMemory", "make_memory"]
 

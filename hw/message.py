@@ -1,17 +1,16 @@
-"""Whole messages of :mod:`spikewright.protocol`: received into buffers, and replies sent."""
+"""Whole messages of :mod:`.protocol`: received into buffers, and replies sent."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hardware import HardwareShape
-from spikewright.protocol import MAX_MESSAGE
-
-from .load import ADDRESS_BITS
-from .memory import make_memory
-from .queue import Stage
-from .slip import BYTE, TOKEN
+from spikewright.hw.load import ADDRESS_BITS
+from spikewright.hw.memory import make_memory
+from spikewright.hw.queue import Stage
+from spikewright.hw.slip import BYTE, TOKEN
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.protocol import MAX_MESSAGE
 
 __all__ = [
     "CHUNK",

@@ -6,9 +6,8 @@ from amaranth.hdl import Array, Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import MAX_CORES, HardwareShape, Instruction, bits_for
-
-from .load import RESULT
+from spikewright.hw.load import RESULT
+from spikewright.machine.hardware import MAX_CORES, HardwareShape, Instruction, bits_for
 
 __all__ = ["Readout"]
 

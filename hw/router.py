@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .queue import Queue
+from spikewright.hw.queue import Queue
 
 __all__ = ["Merge", "Router"]
 

@@ -8,7 +8,11 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import (
+from spikewright.hw.event import SettingSignature
+from spikewright.hw.load import LoadSignature
+from spikewright.hw.memory import make_memory
+from spikewright.hw.queue import Queue
+from spikewright.machine.hardware import (
     ALL_UNITS,
     FRAME_UNIT,
     HardwareShape,
@@ -18,11 +22,6 @@ from spikewright.hardware import (
     bits_for,
     memory_id,
 )
-
-from .event import SettingSignature
-from .load import LoadSignature
-from .memory import make_memory
-from .queue import Queue
 
 __all__ = ["INSTRUCTION", "Sequencer"]
 

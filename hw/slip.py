@@ -1,10 +1,10 @@
-"""SLIP framing (RFC 1055) of byte streams, as :mod:`spikewright.protocol` uses it."""
+"""SLIP framing (RFC 1055) of byte streams, as :mod:`spikewright.machine.protocol` uses it."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.protocol import END, ESC, ESC_END, ESC_ESC
+from spikewright.machine.protocol import END, ESC, ESC_END, ESC_ESC
 
 __all__ = ["BYTE", "TOKEN", "SlipDecoder", "SlipEncoder"]
 

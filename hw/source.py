@@ -8,15 +8,14 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hardware import HardwareShape, Region, bits_for, memory_id
-
-from .emitter import Emitter, record_layout
-from .encoder import make_encoder
-from .event import SettingSignature, event_layout
-from .load import LoadSignature
-from .memory import BankedMemory, make_memory
-from .queue import Queue
-from .walker import Walker, mark_layout
+from spikewright.hw.emitter import Emitter, record_layout
+from spikewright.hw.encoder import make_encoder
+from spikewright.hw.event import SettingSignature, event_layout
+from spikewright.hw.load import LoadSignature
+from spikewright.hw.memory import BankedMemory, make_memory
+from spikewright.hw.queue import Queue
+from spikewright.hw.walker import Walker, mark_layout
+from spikewright.machine.hardware import HardwareShape, Region, bits_for, memory_id
 
 __all__ = ["Source"]
 

@@ -9,10 +9,9 @@ from amaranth.hdl import Module, ResetInserter, Shape, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hardware import HardwareShape
-
-from .engine import Engine
-from .host import HostPort
+from spikewright.hw.engine import Engine
+from spikewright.hw.host import HostPort
+from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["Top", "describe", "generate"]
 
@@ -40,10 +39,10 @@ class Top(wiring.Component):
     Members
     -------
     i, o
-        Bytes from and to the host, as :mod:`spikewright.protocol` says.
+        Bytes from and to the host, as :mod:`spikewright.machine.protocol` says.
     trace, activity, busy
         With `trace` only: a record for every scan result (see `HardwareShape.trace_fields`), each
-        core's :class:`~spikewright.hardware.Activity` (3 bits each, core 0 in the low bits), and
+        core's :class:`.Activity` (3 bits each, core 0 in the low bits), and
         whether an image is in flight. An ABORT may take back an offered trace record.
     """
 

@@ -8,9 +8,8 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import HardwareShape
-
-from .top import Top
+from spikewright.hw.top import Top
+from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["BAUD", "MIN_DIVISOR", "Uart", "UartTop", "uart_divisor"]
 

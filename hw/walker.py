@@ -6,9 +6,8 @@ from amaranth.hdl import C, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hardware import HardwareShape, Register, bits_for
-
-from .event import SettingSignature, bind
+from spikewright.hw.event import SettingSignature, bind
+from spikewright.machine.hardware import HardwareShape, Register, bits_for
 
 __all__ = ["Walker", "mark_layout"]
 

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..conversion import drive, event_value
-from ..errors import SpikewrightError
-from ..network import (
+from spikewright.errors import SpikewrightError
+from spikewright.network import (
     INPUT,
     FloatLayer,
     FloatNetwork,
@@ -34,9 +33,10 @@ from ..network import (
     NeuronSpec,
     Tie,
 )
-from ..neuron import Digits, Negative, Reset, Rounding
-from ..sw.ann import ann_forward, model_input, pooled
-from .encoders import check_frames, encode
+from spikewright.network.conversion import drive, event_value
+from spikewright.network.neuron import Digits, Negative, Reset, Rounding
+from spikewright.sim.ann import ann_forward, model_input, pooled
+from spikewright.sim.golden.encoders import check_frames, encode
 
 __all__ = ["SnnResult", "ann", "mean_outputs", "snn"]
 
@@ -454,7 +454,7 @@ def _passed(
 
 
 def _step(spec: NeuronSpec, potential: Tensor, threshold: Tensor, count: Tensor) -> Tensor:
-    """n of an ordinary step; :mod:`spikewright.neuron` has the rules."""
+    """n of an ordinary step; :mod:`spikewright.network.neuron` has the rules."""
     multiples = range(1, spec.smax + 1)
     n = _passed(_compare(spec), potential, (k * threshold for k in multiples))
     if spec.zmax is not None:

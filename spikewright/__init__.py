@@ -1,6 +1,6 @@
 """Spikewright: a trained PyTorch network in, a spiking FPGA accelerator out, proven bit for bit.
 
-The steps of the command line are functions here, under the same names; see :mod:`spikewright.api`.
+The steps of the command line are functions here, under the same names; see :mod:`.api`.
 Everything is imported on first use.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import SpikewrightError
+from spikewright.errors import SpikewrightError
 
 if TYPE_CHECKING:
-    from .api import compile, demo, evaluate, report, synth, train, verify
-    from .conversion import Conversion
-    from .image import Build, read_build
-    from .network import FloatNetwork, InputSpec, Network
+    from spikewright.app.api import compile, demo, evaluate, report, synth, train, verify
+    from spikewright.machine.images import Build, read_build
+    from spikewright.network import FloatNetwork, InputSpec, Network
+    from spikewright.network.conversion import Conversion
 
 __all__ = [
     "Build",
@@ -38,9 +38,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    **dict.fromkeys(("compile", "demo", "evaluate", "report", "synth", "train", "verify"), ".api"),
-    "Conversion": ".conversion",
-    **dict.fromkeys(("Build", "read_build"), ".image"),
+    **dict.fromkeys(
+        ("compile", "demo", "evaluate", "report", "synth", "train", "verify"), ".app.api"
+    ),
+    "Conversion": ".network.conversion",
+    **dict.fromkeys(("Build", "read_build"), ".machine.images"),
     **dict.fromkeys(("FloatNetwork", "InputSpec", "Network"), ".network"),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import SpikewrightError
+from spikewright.errors import SpikewrightError
 
 __all__ = ["read_npz", "write_bytes", "write_npz", "write_text"]
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from spikewright import __version__
 
 __all__ = ["commit", "provenance", "versions"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..errors import SpikewrightError
+from spikewright.errors import SpikewrightError
 
 __all__ = ["LSQ", "NQ", "QCFS", "FakeQuant", "QReLU", "SymmetricWeight", "quantise_weights"]
 
@@ -95,7 +95,7 @@ class NQ(QCFS):
     """QCFS with layer-wise noise, ``QCFS(z) + noise * G`` with G ~ N(0, 1) per element (NQ Eq. 13).
 
     Only in training mode, and behind the clip, so that values may leave 0..lam. The noise changes
-    no gradient. `noise` starts at 0; :func:`spikewright.sw.noise.induce` sets it after an epoch.
+    no gradient. `noise` starts at 0; :func:`.induce` sets it after an epoch.
     """
 
     noise: Tensor

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from spikewright import read_build
-from spikewright.cli import main
+from spikewright.app.cli import main
 from spikewright.progress import Progress
 
 NETS = """
@@ -257,7 +257,7 @@ def test_failure_late_leaves_the_old_build(out, work, capsys, monkeypatch):
 
         raise SpikewrightError("disk: full; buy another")
 
-    monkeypatch.setattr("spikewright.api._write_expected", full)
+    monkeypatch.setattr("spikewright.app.api._write_expected", full)
     refused(["compile", "nets.py:good", *SHAPE], capsys, "disk: full")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -661,7 +661,7 @@ def test_help_has_an_example(command, capsys):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from spikewright.cli import main\n"
+        "import sys; from spikewright.app.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'numpy', 'amaranth', 'cocotb'} & sys.modules.keys()))"
@@ -673,7 +673,7 @@ def test_help_imports_nothing_heavy():
 def test_a_build_needs_no_torch(out):
     """What works without torch, works: the golden model, verification, the report."""
     code = (
-        "import sys; sys.modules['torch'] = None; from spikewright.cli import main\n"
+        "import sys; sys.modules['torch'] = None; from spikewright.app.cli import main\n"
         "words = ['verify', sys.argv[1], '--images', '1', '--sim', 'pysim']\n"
         "sys.exit(main(['report', sys.argv[1]]) or main(words))"
     )
@@ -685,7 +685,7 @@ def test_a_build_needs_no_torch(out):
 
 def test_interrupt():
     code = (
-        "import signal, spikewright.cli as cli, time\n"
+        "import signal, spikewright.app.cli as cli, time\n"
         # A shell's background job starts with SIGINT ignored, and this process may be in one.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(args, progress):\n"

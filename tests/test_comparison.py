@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from spikewright import svg
-from spikewright.api import compare
-from spikewright.cli import main
+from spikewright.app.api import compare
+from spikewright.app.cli import main
 from spikewright.errors import SpikewrightError
-from spikewright.page import render_comparison
+from spikewright.report import charts as svg
+from spikewright.report.page import render_comparison
 
 CHOICES = {
     "conversion": {"neuron": "if"},

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from spikewright import Conversion, SpikewrightError, cli
-from spikewright.conversion import NEURONS, Readout, drive, event_value, exact_settle
+from spikewright import Conversion, SpikewrightError
+from spikewright.app import cli
 from spikewright.network import (
     INPUT,
     Activation,
@@ -18,7 +18,8 @@ from spikewright.network import (
     InputSpec,
     NeuronSpec,
 )
-from spikewright.neuron import Negative, Rounding, Tie, Window
+from spikewright.network.conversion import NEURONS, Readout, drive, event_value, exact_settle
+from spikewright.network.neuron import Negative, Rounding, Tie, Window
 
 QCFS = Activation(ActivationKind.QCFS, np.ones(1), 4)
 RELU = Activation(ActivationKind.RELU)
@@ -214,7 +215,7 @@ def chain(*specs, code=InputCode.DIRECT, bits=8):
 
 def test_all_events_of_a_pixel_bring_what_the_model_sees():
     """D times the input, whatever the code and the neuron."""
-    from spikewright.sim.encoders import encode
+    from spikewright.sim.golden.encoders import encode
 
     steps, pixel = 6, 255
     for spec, drives in ((NeuronSpec.plain(), 6), (NeuronSpec.tsc(), 5)):

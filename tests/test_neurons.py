@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from spikewright import api
-from spikewright.cli import main
-from spikewright.conversion import Conversion
+from spikewright.app import api
+from spikewright.app.cli import main
 from spikewright.network import InputCode, InputSpec
+from spikewright.network.conversion import Conversion
 
 IMAGES = 20
 MODELS = {
@@ -68,7 +68,7 @@ def compiled(out: Path, pool: nn.Module, *, events: bool = False, **choices: obj
     )
 
 
-@pytest.mark.filterwarnings("ignore::spikewright.sw.convert.ConversionWarning")
+@pytest.mark.filterwarnings("ignore::spikewright.sw.passes.convert.ConversionWarning")
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model(model: str, tmp_path: Path) -> None:
     compiled(tmp_path / "out", nn.AvgPool2d(2), **MODELS[model])
@@ -77,7 +77,7 @@ def test_every_model(model: str, tmp_path: Path) -> None:
     assert report["verify"]["equal"]
 
 
-@pytest.mark.filterwarnings("ignore::spikewright.sw.convert.ConversionWarning")
+@pytest.mark.filterwarnings("ignore::spikewright.sw.passes.convert.ConversionWarning")
 @pytest.mark.parametrize("code", ["isi", "tsc", "bernoulli", "poisson", "events"])
 def test_every_code(code: str, tmp_path: Path) -> None:
     model = {"isi": "ca-lif", "tsc": "tsc", "bernoulli": "hpc", "poisson": "qffs", "events": "if"}
@@ -87,7 +87,7 @@ def test_every_code(code: str, tmp_path: Path) -> None:
     assert main(["verify", str(tmp_path / "out"), "--images", str(IMAGES)]) == 0
 
 
-@pytest.mark.filterwarnings("ignore::spikewright.sw.convert.ConversionWarning")
+@pytest.mark.filterwarnings("ignore::spikewright.sw.passes.convert.ConversionWarning")
 @pytest.mark.parametrize("neuron", ["if", "hpc", "qffs", "ca-lif"])
 def test_max_pooling(neuron: str, tmp_path: Path) -> None:
     smax = {"smax": 4} if neuron in ("hpc", "ca-lif") else {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import spikewright
-from spikewright.cli import main
+from spikewright.app.cli import main
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("hw", "sw", "sim", "boards")
@@ -177,7 +177,7 @@ def test_torch_is_imported_only_by_what_is_about_torch():
         *("sw/load.py", "sw/merge.py", "sw/nets.py", "sw/noise.py", "sw/residual.py"),
         *("sw/train.py", "sim/float.py"),
     }
-    banned = ["torch", "safetensors", "spikewright.sw.frontend", "spikewright.sim.float"]
+    banned = ["torch", "safetensors", "spikewright.sw.frontend.trace", "spikewright.sim.float"]
     for folder in ("spikewright", *FOLDERS):
         assert offenders(folder, banned, everywhere=False, skip=about_torch) == []
 
@@ -186,7 +186,7 @@ def test_imports_are_found():
     source = "if True:\n    from ..sw import convert\ndef f():\n    import torch.nn\n"
     module = ("spikewright", "hw", "nowhere")
     found = list(imported(source, module, everywhere=True))
-    assert set(found) == {"torch.nn", "spikewright.sw", "spikewright.sw.convert"}
+    assert set(found) == {"torch.nn", "spikewright.sw", "spikewright.sw.passes.convert"}
     assert "torch.nn" not in list(imported(source, module, everywhere=False))
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import spikewright
-from spikewright import svg
 from spikewright.errors import SpikewrightError
-from spikewright.page import render
-from spikewright.sim.golden import Golden
-from spikewright.summary import clocks, summarise
+from spikewright.report import charts as svg
+from spikewright.report.facts import clocks, summarise
+from spikewright.report.page import render
+from spikewright.sim.golden.model import Golden
 
 ABOUT = {"command": "a <command>", "date": "2001-02-03T04:05:06Z", "versions": {"tool": "1.2"}}
 VERIFY = {

@@ -5,7 +5,7 @@ from spikewright import boards
 from spikewright.boards.board import BlockRam
 from spikewright.boards.ecp5 import DP16KD_SHAPES, VCO_MAX, VCO_MIN, find_pll
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import HardwareShape, MemoryShape
+from spikewright.machine.hardware import HardwareShape, MemoryShape
 
 Elaboratable._MustUse__silence = True
 

@@ -5,11 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from spikewright.boards import cost
+from lab import cost
 from spikewright.boards.synth import find_tool
 from spikewright.errors import SpikewrightError
-from spikewright.network import INPUT, InputCode, InputSpec, Layer, Network, NeuronSpec, Synapse
-from spikewright.sw.mapper import map_network
+from spikewright.network import (
+    INPUT,
+    InputCode,
+    InputSpec,
+    Layer,
+    Network,
+    NeuronSpec,
+    Synapse,
+)
+from spikewright.sw.passes.map import map_network
 
 
 def small(neuron=None):

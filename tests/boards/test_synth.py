@@ -11,7 +11,7 @@ from amaranth.hdl import Elaboratable
 from spikewright import boards
 from spikewright.boards.synth import find_tool, synthesise
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import HardwareShape
+from spikewright.machine.hardware import HardwareShape
 
 Elaboratable._MustUse__silence = True
 

@@ -26,10 +26,10 @@ from amaranth.hdl import (
 )
 from amaranth.lib import data
 
-from spikewright.hardware import HardwareShape, Mode
 from spikewright.hw.fire import FireUnit
-from spikewright.layout import layer_modes
-from spikewright.neuron import (
+from spikewright.machine.hardware import HardwareShape, Mode
+from spikewright.machine.layout import layer_modes
+from spikewright.network.neuron import (
     Digits,
     Negative,
     NeuronModel,

@@ -11,10 +11,10 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
 from amaranth.lib import data
 
-from spikewright.hardware import HardwareShape, Instruction, Register
 from spikewright.hw import issue
 from spikewright.hw.event import event_layout
 from spikewright.hw.issue import Block, Issue, Kind, StepCounter
+from spikewright.machine.hardware import HardwareShape, Instruction, Register
 
 SHAPE = HardwareShape(
     cores=2,

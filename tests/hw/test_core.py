@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from amaranth.sim import Simulator
 
-from spikewright.hardware import Activity, HardwareShape, Mode, Region, Register, memory_id
 from spikewright.hw.core import Core
+from spikewright.machine.hardware import Activity, HardwareShape, Mode, Region, Register, memory_id
 
 LANES = 2
 SHAPE = HardwareShape(

@@ -14,10 +14,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from spikewright.hardware import HardwareShape, Mode
 from spikewright.hw.fire import FireUnit
-from spikewright.layout import layer_modes
-from spikewright.neuron import (
+from spikewright.machine.hardware import HardwareShape, Mode
+from spikewright.machine.layout import layer_modes
+from spikewright.network.neuron import (
     Negative,
     NeuronModel,
     NeuronSpec,

@@ -9,9 +9,9 @@ import pytest
 from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from spikewright.hardware import HardwareShape
 from spikewright.hw.host import HostPort
-from spikewright.protocol import (
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.protocol import (
     MAX_MESSAGE,
     VERSION,
     Command,

@@ -4,7 +4,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from spikewright.hw.slip import SlipDecoder, SlipEncoder
-from spikewright.protocol import END, ESC, ESC_END, ESC_ESC, Decoder, slip
+from spikewright.machine.protocol import END, ESC, ESC_END, ESC_ESC, Decoder, slip
 
 
 def run_stream(dut, items, *, stall=0.0, after_valid=False, seed=0):

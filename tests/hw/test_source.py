@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from spikewright.hardware import HardwareShape, Region, Register, memory_id
 from spikewright.hw.source import Source
-from spikewright.layout import axis_table
+from spikewright.machine.hardware import HardwareShape, Region, Register, memory_id
+from spikewright.machine.layout import axis_table
 
 SHAPE = HardwareShape(
     cores=1,

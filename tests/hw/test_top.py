@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from lab.random_networks import random_frames, random_network
 from spikewright.hw.top import Top, describe, generate
 from spikewright.hw.uart import UartTop
-from spikewright.image import make_images
-from spikewright.protocol import Command, Decoder, Status, parse_result, request, write_requests
-from spikewright.sim.golden import Golden
-from spikewright.sim.random_networks import random_frames, random_network
-from spikewright.sw.mapper import map_network
+from spikewright.machine.images import make_images
+from spikewright.machine.protocol import (
+    Command,
+    Decoder,
+    Status,
+    parse_result,
+    request,
+    write_requests,
+)
+from spikewright.sim.golden.model import Golden
+from spikewright.sw.passes.map import map_network
 
 
 class Case:

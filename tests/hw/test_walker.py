@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from amaranth.sim import Simulator
 
-from spikewright.hardware import HardwareShape, Register
 from spikewright.hw.walker import Walker
+from spikewright.machine.hardware import HardwareShape, Register
 
 SHAPE = HardwareShape(
     cores=1,

@@ -14,8 +14,8 @@ from fractions import Fraction
 import numpy as np
 
 from spikewright.network import INPUT, InputCode, NeuronModel
-from spikewright.neuron import Digits, Negative, Reset, Rounding, Tie, Window
-from spikewright.sim.golden import Golden
+from spikewright.network.neuron import Digits, Negative, Reset, Rounding, Tie, Window
+from spikewright.sim.golden.model import Golden
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pytest
 
 from spikewright import SpikewrightError
 from spikewright.network import InputCode, InputSpec
-from spikewright.sim.encoders import check_frames, encode, signed_digits, xorshift32
+from spikewright.sim.golden.encoders import check_frames, encode, signed_digits, xorshift32
 
 
 def all_pixels(code, steps, bits=8, **fields):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from lab.random_networks import NEURONS, random_frames, random_network, spike_rates
 from spikewright import SpikewrightError
-from spikewright.conversion import drive, event_value
 from spikewright.network import (
     INPUT,
     Activation,
@@ -23,9 +23,9 @@ from spikewright.network import (
     PoolKind,
     Tie,
 )
+from spikewright.network.conversion import drive, event_value
 from spikewright.sim.float import ann, mean_outputs, snn
-from spikewright.sim.golden import Golden
-from spikewright.sim.random_networks import NEURONS, random_frames, random_network, spike_rates
+from spikewright.sim.golden.model import Golden
 
 NONE = Activation(ActivationKind.NONE)
 RELU = Activation(ActivationKind.RELU)

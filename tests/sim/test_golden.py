@@ -14,7 +14,7 @@ from spikewright.network import (
     Synapse,
     Tie,
 )
-from spikewright.sim.golden import Golden
+from spikewright.sim.golden.model import Golden
 
 
 def one_neuron(weight=1, *, threshold=4, tie=Tie.FIRES, initial=0, steps=4, shift=0, bits=8):

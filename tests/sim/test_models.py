@@ -25,8 +25,8 @@ from spikewright.network import (
     Synapse,
     Tie,
 )
-from spikewright.neuron import Negative, Reset, Rounding, Window
-from spikewright.sim.golden import Golden
+from spikewright.network.neuron import Negative, Reset, Rounding, Window
+from spikewright.sim.golden.model import Golden
 
 MODELS = ("if", "hpc", "qffs", "ca-lif", "pool", "tsc", "tsc-overlapped", "max-pool")
 

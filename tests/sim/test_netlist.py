@@ -9,19 +9,19 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from lab.random_networks import random_frames, random_network
 from spikewright.boards.synth import NO_RW_CHECK
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import HardwareShape
 from spikewright.hw.memory import make_memory
 from spikewright.hw.top import generate
-from spikewright.image import make_images
-from spikewright.sim import rtl
-from spikewright.sim.compare import first_mismatch
-from spikewright.sim.golden import Golden
-from spikewright.sim.netlist import make_netlist, netlist_simulator
-from spikewright.sim.random_networks import random_frames, random_network
-from spikewright.sim.script import Reset, Send, Wait
-from spikewright.sw.mapper import map_network
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.images import make_images
+from spikewright.sim.golden.model import Golden
+from spikewright.sim.rtl import run as rtl
+from spikewright.sim.rtl.compare import first_mismatch
+from spikewright.sim.rtl.netlist import make_netlist, netlist_simulator
+from spikewright.sim.rtl.stimulus import Reset, Send, Wait
+from spikewright.sw.passes.map import map_network
 
 
 def test_network(simulators: Path, monkeypatch: pytest.MonkeyPatch) -> None:

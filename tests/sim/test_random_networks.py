@@ -5,17 +5,10 @@ import collections
 import numpy as np
 import pytest
 
-from spikewright.layout import scans
-from spikewright.network import InputCode, Network, NeuronModel, Tie
-from spikewright.neuron import Negative, Reset, Rounding
-from spikewright.sim.golden import Golden
-from spikewright.sim.random_networks import (
-    NEURONS,
-    random_frames,
-    random_network,
-    reweighted,
-    spike_rates,
-)
+from lab.random_networks import NEURONS, random_frames, random_network, reweighted, spike_rates
+from spikewright.network import InputCode, Network, NeuronModel, Tie, scans
+from spikewright.network.neuron import Negative, Reset, Rounding
+from spikewright.sim.golden.model import Golden
 
 
 def networks(count, **bounds):

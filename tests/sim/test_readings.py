@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab import readings
 from spikewright.network import NeuronSpec
-from spikewright.sim import readings
 
 DOCS = Path(__file__).parents[2] / "docs" / "neurons.md"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikewright import svg
+from lab import responses as response
 from spikewright.network import InputCode
-from spikewright.neuron import NeuronSpec, Rounding
-from spikewright.sim import response
-from spikewright.sim.encoders import xorshift32
+from spikewright.network.neuron import NeuronSpec, Rounding
+from spikewright.report import charts as svg
+from spikewright.sim.golden.encoders import xorshift32
 
 DOCS = Path(__file__).parents[2] / "docs"
 Z = np.arange(-0.2, 1.2001, 0.05)

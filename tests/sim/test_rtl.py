@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from spikewright.hardware import Mapping
-from spikewright.image import make_images
+from lab.random_networks import random_frames, random_network, reweighted, spike_rates
+from spikewright.machine.hardware import Mapping
+from spikewright.machine.images import make_images
 from spikewright.network import Network
-from spikewright.sim.compare import first_mismatch, first_output_mismatch
-from spikewright.sim.golden import Golden
-from spikewright.sim.random_networks import random_frames, random_network, reweighted, spike_rates
-from spikewright.sim.rtl import Backend, RtlResult, simulate, simulate_all
-from spikewright.sw.mapper import map_network
+from spikewright.sim.golden.model import Golden
+from spikewright.sim.rtl.compare import first_mismatch, first_output_mismatch
+from spikewright.sim.rtl.run import Backend, RtlResult, simulate, simulate_all
+from spikewright.sw.passes.map import map_network
 
 LARGE = {  # cores, lanes, stalls
     "1x1": (1, 1, 0.0),

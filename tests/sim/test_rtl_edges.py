@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from spikewright.errors import SpikewrightError
-from spikewright.image import make_images
+from spikewright.machine.images import make_images
 from spikewright.network import INPUT, InputCode, InputSpec, Layer, Network, Synapse
-from spikewright.neuron import NeuronSpec, Rounding
-from spikewright.sim.compare import first_mismatch
-from spikewright.sim.golden import Golden
-from spikewright.sim.rtl import simulate, simulate_uart
-from spikewright.sw.mapper import map_network
+from spikewright.network.neuron import NeuronSpec, Rounding
+from spikewright.sim.golden.model import Golden
+from spikewright.sim.rtl.compare import first_mismatch
+from spikewright.sim.rtl.run import simulate, simulate_uart
+from spikewright.sw.passes.map import map_network
 
 
 def layer(weight: np.ndarray, spec: NeuronSpec, *, bias: int = 0, threshold: int = 1) -> Layer:

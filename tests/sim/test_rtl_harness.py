@@ -17,16 +17,16 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from lab.random_networks import random_frames, random_network
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import Activity, Mapping
 from spikewright.hw.top import generate
-from spikewright.image import MemoryImage, make_images
+from spikewright.machine.hardware import Activity, Mapping
+from spikewright.machine.images import MemoryImage, make_images
+from spikewright.machine.protocol import Command, Decoder, Status, request
 from spikewright.network import Network
-from spikewright.protocol import Command, Decoder, Status, request
-from spikewright.sim.compare import first_mismatch
-from spikewright.sim.golden import Golden, GoldenResult, LayerTrace
-from spikewright.sim.random_networks import random_frames, random_network
-from spikewright.sim.rtl import (
+from spikewright.sim.golden.model import Golden, GoldenResult, LayerTrace
+from spikewright.sim.rtl.compare import first_mismatch
+from spikewright.sim.rtl.run import (
     DRAIN,
     Backend,
     assemble,
@@ -37,7 +37,7 @@ from spikewright.sim.rtl import (
     simulate,
     simulate_uart,
 )
-from spikewright.sim.script import (
+from spikewright.sim.rtl.stimulus import (
     Epoch,
     Op,
     Reset,
@@ -48,8 +48,8 @@ from spikewright.sim.script import (
     UntilReplies,
     Wait,
 )
-from spikewright.sim.verilator import build_simulator, randomised, require_tools
-from spikewright.sw.mapper import map_network
+from spikewright.sim.rtl.verilator import build_simulator, randomised, require_tools
+from spikewright.sw.passes.map import map_network
 
 BACKENDS: tuple[Backend, ...] = ("verilator", "pysim")
 
@@ -418,7 +418,7 @@ def packed(case: Example, found: list[dict[str, int]]) -> npt.NDArray[np.uint32]
 
 @pytest.mark.parametrize("chunk", [7, 4096])
 def test_assembled_trace(case: Example, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikewright.sim.rtl.CHUNK", chunk)
+    monkeypatch.setattr("spikewright.sim.rtl.run.CHUNK", chunk)
     found = records(case)
     one_core_late = sorted(found, key=lambda record: record["core"])
     for order in (found, one_core_late):

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from spikewright.hardware import Mapping
-from spikewright.image import make_images
+from lab.random_networks import NEURONS, random_frames, random_network, reweighted
+from spikewright.machine.hardware import Mapping
+from spikewright.machine.images import make_images
 from spikewright.network import InputCode, Network
-from spikewright.sim.compare import first_mismatch, first_output_mismatch
-from spikewright.sim.golden import Golden
-from spikewright.sim.random_networks import NEURONS, random_frames, random_network, reweighted
-from spikewright.sim.rtl import simulate_all
-from spikewright.sw.mapper import map_network
+from spikewright.sim.golden.model import Golden
+from spikewright.sim.rtl.compare import first_mismatch, first_output_mismatch
+from spikewright.sim.rtl.run import simulate_all
+from spikewright.sw.passes.map import map_network
 
 ELABORATIONS = 8
 CASES = int(os.environ.get("SPIKEWRIGHT_CASES", "100"))

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab.random_networks import random_frames, random_network
 from spikewright.errors import SpikewrightError
-from spikewright.hardware import Activity
-from spikewright.image import Build, MemoryImage, make_images, read_build, write_build
-from spikewright.layout import unpack
+from spikewright.machine.hardware import Activity
+from spikewright.machine.images import Build, MemoryImage, make_images, read_build, write_build
+from spikewright.machine.layout import unpack
 from spikewright.network import Network
-from spikewright.sim.compare import first_mismatch
-from spikewright.sim.golden import Golden
-from spikewright.sim.random_networks import random_frames, random_network
-from spikewright.sim.rtl import simulate
-from spikewright.sim.verify import lane_updates, verify
-from spikewright.sw.mapper import map_network
+from spikewright.sim.golden.model import Golden
+from spikewright.sim.rtl.compare import first_mismatch
+from spikewright.sim.rtl.run import simulate
+from spikewright.sim.rtl.verify import lane_updates, verify
+from spikewright.sw.passes.map import map_network
 
 FRAMES = 7
 
@@ -107,7 +107,7 @@ def test_a_difference_behind_the_traced_images_is_found(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without trace only outputs are compared; the image is counted through all portions."""
-    monkeypatch.setattr("spikewright.sim.verify.PORTION", 1)
+    monkeypatch.setattr("spikewright.sim.rtl.verify.PORTION", 1)
     frames = frames_of(build)
     healthy = Golden(build.network).run(frames)
     for images, sick in flipped(build):

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from spikewright import SpikewrightError
-from spikewright.sw import nets
 from spikewright.sw.activations import (
     LSQ,
     NQ,
@@ -18,9 +17,10 @@ from spikewright.sw.activations import (
     SymmetricWeight,
     quantise_weights,
 )
-from spikewright.sw.convert import convert
-from spikewright.sw.frontend import trace
-from spikewright.sw.quantise import quantise
+from spikewright.sw.frontend.trace import trace
+from spikewright.sw.models import nets
+from spikewright.sw.passes.convert import convert
+from spikewright.sw.passes.quantise import quantise
 
 
 @pytest.mark.parametrize(("levels", "lam"), [(1, 1.0), (4, 8.0), (7, 0.3), (16, 2.5)])

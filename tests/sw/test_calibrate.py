@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from spikewright import SpikewrightError
-from spikewright.conversion import Conversion
 from spikewright.network import (
     INPUT,
     Activation,
@@ -18,9 +17,10 @@ from spikewright.network import (
     Pool,
     PoolKind,
 )
+from spikewright.network.conversion import Conversion
 from spikewright.sim.float import ann, snn
-from spikewright.sw.calibrate import IMAGES, SHARES, calibrate
-from spikewright.sw.convert import convert
+from spikewright.sw.passes.calibrate import IMAGES, SHARES, calibrate
+from spikewright.sw.passes.convert import convert
 
 RNG = np.random.default_rng(8)
 FRAMES = np.kron(RNG.integers(256, size=(40, 1, 5, 5)), np.ones((2, 2))).astype(np.uint8)

@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 
-from spikewright.conversion import Conversion, Readout
 from spikewright.errors import SpikewrightError
 from spikewright.network import (
     INPUT,
@@ -18,10 +17,11 @@ from spikewright.network import (
     InputSpec,
     NeuronModel,
 )
-from spikewright.neuron import NeuronSpec
-from spikewright.sim.golden import Golden
-from spikewright.sw.convert import ConversionWarning, convert
-from spikewright.sw.quantise import quantise
+from spikewright.network.conversion import Conversion, Readout
+from spikewright.network.neuron import NeuronSpec
+from spikewright.sim.golden.model import Golden
+from spikewright.sw.passes.convert import ConversionWarning, convert
+from spikewright.sw.passes.quantise import quantise
 
 RNG = np.random.default_rng(5)
 FACTORS = np.array([1.0, 3.0, -2.0])  # the third is silent for pixels above the mean

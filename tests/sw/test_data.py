@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from spikewright.errors import SpikewrightError
-from spikewright.sw import data
+from spikewright.sw.training import data
 
 RNG = np.random.default_rng(1)
 IMAGES = RNG.integers(256, size=(7, 28, 28), dtype=np.uint8)

@@ -8,14 +8,14 @@ import safetensors
 import torch
 
 import spikewright
-from spikewright.api import input_spec
-from spikewright.frames import as_frames
-from spikewright.sim.golden import Golden
-from spikewright.sw.convert import convert
-from spikewright.sw.frontend import trace
-from spikewright.sw.load import load_model
-from spikewright.sw.quantise import quantise
-from spikewright.sw.train import Settings
+from spikewright.app.api import input_spec
+from spikewright.app.frames import as_frames
+from spikewright.sim.golden.model import Golden
+from spikewright.sw.frontend.trace import trace
+from spikewright.sw.models.reading import load_model
+from spikewright.sw.passes.convert import convert
+from spikewright.sw.passes.quantise import quantise
+from spikewright.sw.training.train import Settings
 
 FOLDER = Path(spikewright.__file__).parent / "sw" / "demo"
 

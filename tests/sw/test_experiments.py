@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikewright import cli
+from lab import experiments
+from lab.experiments import EXPERIMENTS, Experiment, Run
+from spikewright.app import cli
 from spikewright.errors import SpikewrightError
-from spikewright.sw import experiments
-from spikewright.sw.experiments import EXPERIMENTS, Experiment, Run
-from spikewright.sw.load import load_saved
-from spikewright.sw.train import METHODS
+from spikewright.sw.models.reading import load_saved
+from spikewright.sw.training.train import METHODS
 
 
 def test_every_command_is_one():

@@ -22,9 +22,9 @@ from spikewright.network import (
     Pool,
     PoolKind,
 )
+from spikewright.sim.ann import ann_forward
 from spikewright.sw.activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
-from spikewright.sw.ann import ann_forward
-from spikewright.sw.frontend import trace
+from spikewright.sw.frontend.trace import trace
 
 Module = torch.nn.Module
 

@@ -12,9 +12,9 @@ from torch import nn
 
 from spikewright import SpikewrightError
 from spikewright.network import FloatNetwork
-from spikewright.sw import nets
-from spikewright.sw.frontend import trace
-from spikewright.sw.load import load_model
+from spikewright.sw.frontend.trace import trace
+from spikewright.sw.models import nets
+from spikewright.sw.models.reading import load_model
 
 MODEL = """
 import torch

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from spikewright import SpikewrightError
 from spikewright.network import Pool
-from spikewright.sw import merge as module
-from spikewright.sw.merge import Average, Linear, Operation, PerPosition, merge
+from spikewright.sw.frontend import merge as module
+from spikewright.sw.frontend.merge import Average, Linear, Operation, PerPosition, merge
 
 
 def execute(operations: list[Operation], x: torch.Tensor) -> torch.Tensor:

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from spikewright import Conversion, SpikewrightError
-from spikewright.conversion import drive, event_value
 from spikewright.network import FloatNetwork, InputCode, InputSpec, PoolKind
-from spikewright.neuron import NeuronModel, NeuronSpec, Rounding
-from spikewright.sim.encoders import encode
+from spikewright.network.conversion import drive, event_value
+from spikewright.network.neuron import NeuronModel, NeuronSpec, Rounding
+from spikewright.sim.ann import ann_forward
 from spikewright.sim.float import snn
-from spikewright.sim.golden import Golden
+from spikewright.sim.golden.encoders import encode
+from spikewright.sim.golden.model import Golden
 from spikewright.sw.activations import LSQ, QCFS, QReLU
-from spikewright.sw.ann import ann_forward
-from spikewright.sw.convert import ConversionWarning, convert
-from spikewright.sw.frontend import trace
-from spikewright.sw.quantise import quantisation_error, quantise
+from spikewright.sw.frontend.trace import trace
+from spikewright.sw.passes.convert import ConversionWarning, convert
+from spikewright.sw.passes.quantise import quantisation_error, quantise
 
 SIDE = 9
 

@@ -11,8 +11,8 @@ from torch.nn.utils import parametrize
 
 from spikewright.errors import SpikewrightError
 from spikewright.network import SCHEMA
-from spikewright.sw import nets
 from spikewright.sw.activations import LSQ, NQ, QCFS, FakeQuant, QReLU
+from spikewright.sw.models import nets
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])

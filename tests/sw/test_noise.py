@@ -7,7 +7,7 @@ from torch import nn
 
 from spikewright import SpikewrightError
 from spikewright.sw.activations import NQ
-from spikewright.sw.noise import induce
+from spikewright.sw.training.noise import induce
 
 FRAMES = np.random.default_rng(3).integers(256, size=(20, 1, 6, 6), dtype=np.uint8)
 

@@ -20,8 +20,8 @@ from spikewright.network import (
     NeuronSpec,
     Pool,
 )
-from spikewright.sim.golden import Golden
-from spikewright.sw.quantise import THRESHOLD_ERROR, quantisation_error, quantise
+from spikewright.sim.golden.model import Golden
+from spikewright.sw.passes.quantise import THRESHOLD_ERROR, quantisation_error, quantise
 
 
 def layer(name, source, weight, bias, threshold=None, *, shape=(1, 1), **geometry):

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikewright import Conversion, SpikewrightError
-from spikewright.conversion import drive
 from spikewright.network import InputSpec, Layer, Network, NeuronSpec, Pool, Synapse
-from spikewright.neuron import Negative
+from spikewright.network.conversion import drive
+from spikewright.network.neuron import Negative
+from spikewright.sim.ann import ann_forward
 from spikewright.sim.float import snn
-from spikewright.sim.golden import Golden
+from spikewright.sim.golden.model import Golden
 from spikewright.sw.activations import QCFS
-from spikewright.sw.ann import ann_forward
-from spikewright.sw.convert import ConversionWarning, convert
-from spikewright.sw.frontend import trace
-from spikewright.sw.quantise import group_scales, quantisation_error, quantise
-from spikewright.sw.residual import BasicBlock, SeparableBlock, mobilenet20, resnet11
+from spikewright.sw.frontend.trace import trace
+from spikewright.sw.models.residual import BasicBlock, SeparableBlock, mobilenet20, resnet11
+from spikewright.sw.passes.convert import ConversionWarning, convert
+from spikewright.sw.passes.quantise import group_scales, quantisation_error, quantise
 
 
 def frames(shape, maximum, n=6, seed=0):

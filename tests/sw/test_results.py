@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lab import results
+from lab.experiments import EXPERIMENTS
 from spikewright.errors import SpikewrightError
-from spikewright.sw import results
-from spikewright.sw.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}

@@ -12,15 +12,16 @@ import safetensors.torch
 import torch
 
 import spikewright
-from spikewright import cli
+from spikewright.app import cli
 from spikewright.errors import SpikewrightError
-from spikewright.sw import nets, train
-from spikewright.sw.convert import convert
-from spikewright.sw.data import load
-from spikewright.sw.frontend import trace
-from spikewright.sw.load import load_saved
-from spikewright.sw.quantise import quantise
-from spikewright.sw.train import Settings
+from spikewright.sw.frontend.trace import trace
+from spikewright.sw.models import nets
+from spikewright.sw.models.reading import load_saved
+from spikewright.sw.passes.convert import convert
+from spikewright.sw.passes.quantise import quantise
+from spikewright.sw.training import train
+from spikewright.sw.training.data import load
+from spikewright.sw.training.train import Settings
 
 torch.set_num_threads(1)
 QUICK = Settings(net="mlp", width=0.25, epochs=3, batch=32, levels=4, steps=4, validation=100)

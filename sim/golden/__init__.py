@@ -1,0 +1,1 @@
+"""The bit-exact model of the integer network, in NumPy."""

@@ -1,0 +1,1 @@
+"""The generated hardware in a simulator, compared with the golden model."""

@@ -1,0 +1,176 @@
+"""Golden model against hardware, both from the files of a build: the comparison and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as AnyMapping
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikewright.machine.hardware import Activity
+from spikewright.machine.images import Build, MemoryImage
+from spikewright.machine.layout import window
+from spikewright.network import Network
+from spikewright.progress import Report, silent
+from spikewright.sim.golden.model import Golden, GoldenResult
+from spikewright.sim.rtl.compare import Mismatch, first_mismatch, first_output_mismatch
+from spikewright.sim.rtl.run import Backend, RtlResult, simulate
+
+__all__ = ["CACHE", "VerifyReport", "lane_updates", "verify"]
+
+Frames = npt.NDArray[np.uint8]
+CACHE = "sim"
+"""Folder of a build directory that keeps compiled simulators."""
+PORTION, TRACED_PORTION = 50, 10
+"""Images of one simulation, without and with their states."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a verification found.
+
+    `clocks` is ``(images,)``, as the hardware counts them; `activity` the clocks of all images and
+    cores by activity; `lane_updates` the updates an average image requires, see
+    :func:`lane_updates`; `lanes` those of all cores together. `traced` images were compared in
+    every state, all in their outputs.
+    """
+
+    backend: str
+    images: int
+    traced: int
+    mismatch: Mismatch | None
+    clocks: npt.NDArray[np.int64]
+    activity: dict[str, int]
+    lane_updates: float
+    lanes: int
+    loading_clocks: int | None
+
+    @property
+    def equal(self) -> bool:
+        return self.mismatch is None
+
+    @property
+    def word_utilisation(self) -> float:
+        """Share of clocks in which a core integrated, scanned or initialised a word."""
+        words = sum(self.activity[name] for name in ("integrate", "scan", "initialise"))
+        return words / sum(self.activity.values())
+
+    @property
+    def lane_utilisation(self) -> float:
+        """Share of lanes and clocks that did an update which the golden model requires."""
+        return self.lane_updates / (self.lanes * float(self.clocks.mean()))
+
+    def to_json(self) -> dict[str, Any]:
+        mismatch = None
+        if self.mismatch is not None:
+            mismatch = {**asdict(self.mismatch), "text": str(self.mismatch)}
+        return {
+            "equal": self.equal,
+            "mismatch": mismatch,
+            "backend": self.backend,
+            "images": self.images,
+            "traced": self.traced,
+            "clocks": {
+                "mean": float(self.clocks.mean()),
+                "min": int(self.clocks.min()),
+                "max": int(self.clocks.max()),
+            },
+            "activity": self.activity,
+            "word_utilisation": self.word_utilisation,
+            "lane_utilisation": self.lane_utilisation,
+            "lane_updates": self.lane_updates,
+            "lanes": self.lanes,
+            "loading_clocks": self.loading_clocks,
+        }
+
+
+def lane_updates(network: Network, golden: GoldenResult) -> float:
+    """Updates of single neurons that an average image requires.
+
+    The additions its events make, every neuron's part in every scan of every step, and one
+    initialisation of every membrane.
+    """
+    additions = sum(float(layer.mean()) for layer in golden.synaptic_operations)
+    membranes = sum(int(np.prod(layer.shape)) * window(layer) for layer in network.layers)
+    return additions + sum(golden.scan_operations) + membranes
+
+
+def verify(
+    build: Build,
+    frames: Frames,
+    *,
+    backend: Backend = "verilator",
+    trace_images: int = 10,
+    images: AnyMapping[str, MemoryImage] | None = None,
+    stalls: float = 0.0,
+    seed: int = 0,
+    progress: Report = silent,
+) -> VerifyReport:
+    """Compare hardware and golden model on `frames`, uint8 ``(N, C, H, W)`` with N >= 1.
+
+    The golden model is `build.network`, which is made from the image files alone. The hardware is
+    loaded with `build.images`, or with `images` to see what another content would do. The outputs
+    of all frames must be equal, and every membrane and spike of the first `trace_images`. The first
+    mismatch is reported. `stalls` and `seed` as in :func:`.rtl.simulate`. Raises SpikewrightError
+    for a missing tool, bad frames, or hardware that does not keep to its protocol.
+    """
+    network, mapping = build.network, build.mapping
+    loaded = build.images if images is None else images
+    golden = Golden(network)
+    traced = min(trace_images, len(frames))
+    portions = _portions(len(frames), traced)
+    parts: list[RtlResult] = []
+    updates = 0.0
+    mismatch: Mismatch | None = None
+    for first, last in portions:
+        progress(f"verify: {backend}", first / len(frames))
+        part = frames[first:last]
+        got = simulate(
+            loaded,
+            network,
+            mapping,
+            part,
+            backend=backend,
+            trace=first < traced,
+            stalls=stalls,
+            seed=seed + first,
+            cache=build.directory / CACHE,
+        )
+        expected = golden.run(part, trace=first < traced)
+        found = _mismatch(build, expected, got)
+        if found is not None and mismatch is None:
+            mismatch = replace(found, image=found.image + first)
+        updates += lane_updates(network, expected) * len(part)
+        parts.append(got)
+    counts = sum(part.activity.sum((0, 1)) for part in parts if part.activity is not None)
+    return VerifyReport(
+        backend=backend,
+        images=len(frames),
+        traced=traced,
+        mismatch=mismatch,
+        clocks=np.concatenate([part.clocks for part in parts]),
+        activity={kind.name.lower(): int(counts[kind]) for kind in Activity},
+        lane_updates=updates / len(frames),
+        lanes=mapping.shape.cores * mapping.shape.lanes,
+        loading_clocks=parts[0].loading_clocks,
+    )
+
+
+def _portions(images: int, traced: int) -> list[tuple[int, int]]:
+    """First and last image of each simulation; few traced ones, as their states are large."""
+    bounds = [*range(0, traced, TRACED_PORTION), *range(traced, images, PORTION), images]
+    return list(pairwise(bounds))
+
+
+def _mismatch(build: Build, expected: GoldenResult, got: RtlResult) -> Mismatch | None:
+    """The first difference; a state comes before the output that follows from it."""
+    if expected.trace is not None and got.trace is not None:
+        found = first_mismatch(expected.trace, got.trace)
+        if found is not None:
+            return found
+    return first_output_mismatch(
+        build.network, (expected.potentials, expected.classes), (got.potentials, got.classes)
+    )

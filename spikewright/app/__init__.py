@@ -1,0 +1,1 @@
+"""What a user calls: the Python interface and the command line."""

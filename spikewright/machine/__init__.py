@@ -1,0 +1,1 @@
+"""The hardware contract: shapes, layout in the memories, images, protocol."""

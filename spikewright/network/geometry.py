@@ -1,0 +1,118 @@
+"""Where things lie: shapes, pools, convolutions, and which layer reads which.
+
+Positions are ``(channel, y, x)`` throughout. A fully connected layer is the convolution whose
+kernel covers its whole source.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from spikewright.errors import SpikewrightError
+
+__all__ = [
+    "INPUT",
+    "Pair",
+    "Pool",
+    "PoolKind",
+    "Shape",
+    "check_chain",
+    "check_geometry",
+    "convolved",
+]
+
+INPUT = -1
+"""The source index that stands for the input frame."""
+
+Shape = tuple[int, int, int]
+Pair = tuple[int, int]
+
+
+class PoolKind(enum.Enum):
+    """How a window becomes one value."""
+
+    AVERAGE = "average"
+    """The mean. In integers it is summed: its 1/p² went into the weights."""
+    MAX = "max"
+    """The greatest. In a converted network only in front of max-pool neurons, which do the work."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Disjoint windows in front of a synapse group; rows and columns left over are dropped."""
+
+    size: Pair = (1, 1)
+    kind: PoolKind = PoolKind.AVERAGE
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise SpikewrightError(f"pool: window {self.size} must be at least 1x1")
+
+    @property
+    def area(self) -> int:
+        return self.size[0] * self.size[1]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        c, h, w = shape
+        if h < self.size[0] or w < self.size[1]:
+            raise SpikewrightError(
+                f"pool: window {self.size[0]}x{self.size[1]} is larger than its {h}x{w} source"
+            )
+        return c, h // self.size[0], w // self.size[1]
+
+
+def convolved(shape: Shape, weight: Any, stride: Pair, padding: Pair, where: str) -> Shape:
+    c, h, w = shape
+    o, i, kh, kw = weight.shape
+    if i != c:
+        raise SpikewrightError(f"{where}: weights expect {i} channels, the source has {c}")
+    oh, ow = (
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip((h, w), padding, (kh, kw), stride, strict=True)
+    )
+    if oh < 1 or ow < 1:
+        raise SpikewrightError(
+            f"{where}: kernel {kh}x{kw} does not fit its {h}x{w} source (padding {padding})"
+        )
+    return o, oh, ow
+
+
+def check_geometry(weight: Any, stride: Pair, padding: Pair, where: str) -> None:
+    if weight.ndim != 4 or min(weight.shape) < 1:
+        raise SpikewrightError(
+            f"{where}: weights of shape {weight.shape} are not (out, in, kernel y, kernel x)"
+        )
+    if min(stride) < 1 or min(padding) < 0:
+        raise SpikewrightError(f"{where}: stride {stride} and padding {padding} are impossible")
+    if padding[0] >= weight.shape[2] or padding[1] >= weight.shape[3]:
+        raise SpikewrightError(
+            f"{where}: padding {padding} reaches a whole kernel {weight.shape[2:]}; outputs would "
+            "see padding alone"
+        )
+
+
+def check_chain(layers: tuple[Any, ...], input_shape: Shape) -> None:
+    if not layers:
+        raise SpikewrightError("network: has no layers")
+    names = [layer.name for layer in layers]
+    if len(set(names)) != len(names):
+        raise SpikewrightError(f"network: layer names {names} are not unique")
+    for index, layer in enumerate(layers):
+        if not layer.synapses:
+            raise SpikewrightError(f"layer {layer.name}: has no synapses")
+        for synapse in layer.synapses:
+            if not INPUT <= synapse.source < index:
+                raise SpikewrightError(
+                    f"layer {layer.name}: source {synapse.source} is not an earlier layer"
+                )
+            source = input_shape if synapse.source == INPUT else layers[synapse.source].shape
+            try:
+                got = synapse.output_shape(source)
+            except SpikewrightError as error:
+                raise SpikewrightError(f"layer {layer.name}: {error}") from None
+            if got != layer.shape:
+                raise SpikewrightError(
+                    f"layer {layer.name}: declared shape {layer.shape}, its synapses give {got}"
+                )

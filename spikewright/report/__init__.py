@@ -1,0 +1,1 @@
+"""What a user reads: facts of a build, pages, charts."""

@@ -1,0 +1,1 @@
+"""The networks that users name: ours to train, and their own files."""

@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +33,7 @@ from spikewright.machine.protocol import (
 )
 from spikewright.network import INPUT, Network
 from spikewright.sim.golden.model import LayerTrace, check_frames
+from spikewright.sim.rtl.sources import Sources
 from spikewright.sim.rtl.stimulus import Epoch, Op, Reset, Send, Simulator, UntilReplies, Wait
 
 __all__ = [
@@ -85,39 +85,45 @@ class RtlResult:
 
 
 def make_simulator(
-    shape: HardwareShape, backend: Backend, *, trace: bool, cache: Path, brief: bool = False
+    shape: HardwareShape,
+    backend: Backend,
+    *,
+    trace: bool,
+    cache: Path,
+    brief: bool = False,
+    sources: Sources | None = None,
 ) -> Simulator:
     """A simulator of the top of `shape`, built with or without the trace stream.
 
-    `cache` keeps compiled simulators. With `brief` it is built sooner and runs slower. Raises
-    SpikewrightError for a missing tool.
+    `sources` are simulated; ``pysim`` checks that they are what it simulates. Without them the
+    Verilog is generated. `cache` keeps compiled simulators. With `brief` it is built sooner and
+    runs slower. Raises SpikewrightError for a missing tool, and for Verilog that is none.
     """
+    verilog = Sources.generated(shape) if sources is None else sources
     if backend == "pysim":
         from spikewright.sim.rtl.pysim import PysimSimulator
 
+        verilog.check_generated(shape, trace)
         return PysimSimulator(shape, trace=trace)
     if backend == "verilator":
         from spikewright.sim.rtl.verilator import (
             BRIEF,
             OPTIMISATION,
             build_simulator,
+            randomised,
             require_tools,
         )
 
         require_tools()
         optimisation = BRIEF if brief else OPTIMISATION
-        return build_simulator(
-            _verilog(shape, trace), shape, cache, trace=trace, optimisation=optimisation
-        )
+        source = verilog.read(trace)
+        try:
+            return build_simulator(
+                randomised(source.text), shape, cache, trace=trace, optimisation=optimisation
+            )
+        except SpikewrightError as error:
+            raise SpikewrightError(f"{source.where}: {error}") from None
     raise SpikewrightError(f"simulator {backend!r}: unknown; use one of {', '.join(BACKENDS)}")
-
-
-@lru_cache(maxsize=8)
-def _verilog(shape: HardwareShape, trace: bool) -> str:
-    from spikewright.hw.top import generate
-    from spikewright.sim.rtl.verilator import randomised
-
-    return randomised(generate(shape, trace=trace))
 
 
 def load_requests(images: AnyMapping[str, MemoryImage], shape: HardwareShape) -> list[bytes]:
@@ -179,13 +185,14 @@ def simulate(
     stalls: float = 0.0,
     seed: int = 0,
     cache: str | os.PathLike[str],
+    sources: Sources | None = None,
 ) -> RtlResult:
     """Run `frames`, uint8 ``(N, C, H, W)``, back to back on hardware loaded with `images`.
 
     `network` gives the geometry alone; its numbers are not used. `trace` collects the states of
     every layer; `traced_top` says which top is built: without it, neither trace nor activity is
-    there. `stalls` is the probability that a stream is held in a clock, `seed` draws them and the
-    initial state. Raises SpikewrightError, naming the place, where the hardware does not answer as
+    there. `sources` is the Verilog to simulate, if not what is generated. `stalls` is the
+    probability that a stream is held in a clock, `seed` draws them and the initial state. Raises SpikewrightError, naming the place, where the hardware does not answer as
     the protocol says or trace records are missing, doubled or misplaced.
     """
     (result,) = simulate_all(
@@ -198,6 +205,7 @@ def simulate(
         stalls=stalls,
         seed=seed,
         cache=cache,
+        sources=sources,
     )
     return result
 
@@ -214,6 +222,7 @@ def simulate_all(
     seed: int = 0,
     cache: str | os.PathLike[str],
     brief: bool = False,
+    sources: Sources | None = None,
 ) -> list[RtlResult]:
     """As :func:`simulate` for several pairs of images and frames, in one run of the simulator.
 
@@ -224,7 +233,7 @@ def simulate_all(
     for _, frames in sets:
         check_frames(frames, network.input, network.input_steps)
     simulator = make_simulator(
-        mapping.shape, backend, trace=traced_top, cache=Path(cache), brief=brief
+        mapping.shape, backend, trace=traced_top, cache=Path(cache), brief=brief, sources=sources
     )
     script: list[Op] = []
     loaded = [load_requests(images, mapping.shape) for images, _ in sets]

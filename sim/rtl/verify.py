@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,7 @@ from spikewright.progress import Report, silent
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sim.rtl.compare import Mismatch, first_mismatch, first_output_mismatch
 from spikewright.sim.rtl.run import Backend, RtlResult, simulate
+from spikewright.sim.rtl.sources import Sources
 
 __all__ = ["CACHE", "VerifyReport", "lane_updates", "verify"]
 
@@ -32,10 +37,10 @@ PORTION, TRACED_PORTION = 50, 10
 class VerifyReport:
     """What a verification found.
 
-    `clocks` is ``(images,)``, as the hardware counts them; `activity` the clocks of all images and
-    cores by activity; `lane_updates` the updates an average image requires, see
-    :func:`lane_updates`; `lanes` those of all cores together. `traced` images were compared in
-    every state, all in their outputs.
+    `clocks` is ``(images,)``, as the hardware counts them; `activity` the clocks of all cores by
+    activity, of the traced images (of the first if none was); `lane_updates` the updates an average
+    image requires, see :func:`lane_updates`; `lanes` those of all cores together. `traced` images
+    were compared in every state, all in their outputs.
     """
 
     backend: str
@@ -105,6 +110,7 @@ def verify(
     backend: Backend = "verilator",
     trace_images: int = 10,
     images: AnyMapping[str, MemoryImage] | None = None,
+    sources: Sources | None = None,
     stalls: float = 0.0,
     seed: int = 0,
     progress: Report = silent,
@@ -112,40 +118,45 @@ def verify(
     """Compare hardware and golden model on `frames`, uint8 ``(N, C, H, W)`` with N >= 1.
 
     The golden model is `build.network`, which is made from the image files alone. The hardware is
-    loaded with `build.images`, or with `images` to see what another content would do. The outputs
-    of all frames must be equal, and every membrane and spike of the first `trace_images`. The first
+    the Verilog of the build directory, or `sources`, loaded with `build.images`, or with `images`
+    to see what another content would do. The outputs of all frames must be equal on the plain top,
+    and on the top with the trace every membrane and spike of the first `trace_images`. The first
     mismatch is reported. `stalls` and `seed` as in :func:`.rtl.simulate`. Raises SpikewrightError
     for a missing tool, bad frames, or hardware that does not keep to its protocol.
     """
-    network, mapping = build.network, build.mapping
-    loaded = build.images if images is None else images
-    golden = Golden(network)
+    golden = Golden(build.network)
     traced = min(trace_images, len(frames))
-    portions = _portions(len(frames), traced)
+    runs = _runs(len(frames), traced)
     parts: list[RtlResult] = []
+    counts = np.zeros(len(Activity), np.int64)
     updates = 0.0
     mismatch: Mismatch | None = None
-    for first, last in portions:
-        progress(f"verify: {backend}", first / len(frames))
-        part = frames[first:last]
-        got = simulate(
-            loaded,
-            network,
-            mapping,
-            part,
-            backend=backend,
-            trace=first < traced,
-            stalls=stalls,
-            seed=seed + first,
-            cache=build.directory / CACHE,
-        )
-        expected = golden.run(part, trace=first < traced)
-        found = _mismatch(build, expected, got)
-        if found is not None and mismatch is None:
-            mismatch = replace(found, image=found.image + first)
-        updates += lane_updates(network, expected) * len(part)
-        parts.append(got)
-    counts = sum(part.activity.sum((0, 1)) for part in parts if part.activity is not None)
+    with _cache(build.directory) as cache:
+        for done, (first, last, top) in enumerate(runs):
+            progress(f"verify: {backend}", done / len(runs))
+            part, states = frames[first:last], top and first < traced
+            expected = golden.run(part, trace=states)
+            got = simulate(
+                build.images if images is None else images,
+                build.network,
+                build.mapping,
+                part,
+                backend=backend,
+                trace=states,
+                traced_top=top,
+                stalls=stalls,
+                seed=seed + first,
+                cache=cache,
+                sources=Sources.of(build.directory) if sources is None else sources,
+            )
+            found = _mismatch(build, expected, got)
+            if found is not None and mismatch is None:
+                mismatch = replace(found, image=found.image + first)
+            if got.activity is not None:
+                counts += got.activity.sum((0, 1))
+            else:
+                updates += lane_updates(build.network, expected) * len(part)
+                parts.append(got)
     return VerifyReport(
         backend=backend,
         images=len(frames),
@@ -154,15 +165,34 @@ def verify(
         clocks=np.concatenate([part.clocks for part in parts]),
         activity={kind.name.lower(): int(counts[kind]) for kind in Activity},
         lane_updates=updates / len(frames),
-        lanes=mapping.shape.cores * mapping.shape.lanes,
+        lanes=build.mapping.shape.cores * build.mapping.shape.lanes,
         loading_clocks=parts[0].loading_clocks,
     )
 
 
-def _portions(images: int, traced: int) -> list[tuple[int, int]]:
-    """First and last image of each simulation; few traced ones, as their states are large."""
-    bounds = [*range(0, traced, TRACED_PORTION), *range(traced, images, PORTION), images]
-    return list(pairwise(bounds))
+@contextmanager
+def _cache(directory: Path) -> Iterator[Path]:
+    """Where compiled simulators are kept: in the build directory, if it can be written."""
+    own = directory / CACHE
+    try:
+        own.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=own).close()
+    except OSError:
+        with tempfile.TemporaryDirectory(prefix="spikewright-") as place:
+            yield Path(place)
+    else:
+        yield own
+
+
+def _runs(images: int, traced: int) -> list[tuple[int, int, bool]]:
+    """First and last image of each simulation, and whether its top is the one with the trace.
+
+    That one comes first, with few images at a time, as their states are large; without images to
+    trace it tells what the clocks of the first are spent on. The plain top runs all images.
+    """
+    states = pairwise([*range(0, traced, TRACED_PORTION), max(traced, 1)])
+    outputs = pairwise([*range(0, images, PORTION), images])
+    return [*((*run, True) for run in states), *((*run, False) for run in outputs)]
 
 
 def _mismatch(build: Build, expected: GoldenResult, got: RtlResult) -> Mismatch | None:

@@ -314,9 +314,11 @@ def _sample(data: Data | None, spec: InputSpec, steps: int) -> Frames:
 
 def _write_top(build: Build) -> None:
     from spikewright.hw.top import describe, generate
+    from spikewright.sim.rtl.sources import TOP, TRACED_TOP
 
     shape = build.mapping.shape
-    write_text(build.directory / "top.v", generate(shape))
+    write_text(build.directory / TOP, generate(shape))
+    write_text(build.directory / TRACED_TOP, generate(shape, trace=True))
     write_text(build.directory / "top.json", json.dumps(describe(shape), indent=1) + "\n")
 
 
@@ -373,6 +375,7 @@ def verify(
             "compile both with the same network shape and options"
         )
     frames = _frames_to_verify(checked, images, data, seed)
+    from spikewright.sim.rtl.sources import Sources
     from spikewright.sim.rtl.verify import verify as run
 
     started = time.monotonic()
@@ -382,6 +385,7 @@ def verify(
         backend=sim,
         trace_images=min(trace_images, len(frames)),
         images=None if loaded is None else loaded.images,
+        sources=None if loaded is None else Sources.of(loaded.directory),
         progress=progress,
     )
     result = {

@@ -1,7 +1,8 @@
 """Verification from files: what it reports, and that it sees one flipped bit."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from lab.random_networks import random_frames, random_network
 from spikewright.errors import SpikewrightError
+from spikewright.hw.top import generate
 from spikewright.machine.hardware import Activity
 from spikewright.machine.images import Build, MemoryImage, make_images, read_build, write_build
 from spikewright.machine.layout import unpack
@@ -18,6 +20,7 @@ from spikewright.network import Network
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.rtl.compare import first_mismatch
 from spikewright.sim.rtl.run import simulate
+from spikewright.sim.rtl.sources import TOP, TRACED_TOP, Sources
 from spikewright.sim.rtl.verify import lane_updates, verify
 from spikewright.sw.passes.map import map_network
 
@@ -34,7 +37,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         if len(network.layers) == 3:
             break
     folder = tmp_path_factory.mktemp("build")
-    write_build(folder, network, map_network(network, cores=1, lanes=4))
+    mapping = map_network(network, cores=1, lanes=4)
+    write_build(folder, network, mapping)
+    for name, trace in ((TOP, False), (TRACED_TOP, True)):
+        (folder / name).write_text(generate(mapping.shape, trace=trace))
     return read_build(folder)
 
 
@@ -50,7 +56,7 @@ def test_equal(build: Build, backend: str) -> None:
     assert report.equal
     assert (report.images, report.traced, report.backend) == (4, 2, backend)
     assert report.clocks.shape == (4,)
-    assert sum(report.activity.values()) == report.clocks.sum()
+    assert sum(report.activity.values()) == report.clocks[:2].sum()
     assert set(report.activity) == {kind.name.lower() for kind in Activity}
     assert 0.2 < report.word_utilisation < 1
     assert 0.1 < report.lane_utilisation < report.word_utilisation
@@ -150,3 +156,55 @@ def test_the_hardware_is_loaded_from_the_images(build: Build, tmp_path: Path) ->
     other = simulate(images, build.network, build.mapping, frames, backend="pysim", cache=tmp_path)
     np.testing.assert_array_equal(other.potentials, Golden(empty).run(frames).potentials)
     assert (other.potentials != got.potentials).any()
+
+
+def changed(build: Build, folder: Path, name: str, change: Callable[[str], str]) -> Sources:
+    """The build's Verilog with one file changed."""
+    for top in (TOP, TRACED_TOP):
+        text = (build.directory / top).read_text()
+        (folder / top).write_text(change(text) if top == name else text)
+    return Sources.of(folder)
+
+
+@pytest.mark.parametrize("name", [TOP, TRACED_TOP])
+def test_garbage_is_no_verilog(build: Build, tmp_path: Path, name: str) -> None:
+    sources = changed(build, tmp_path, name, lambda _: "garbage\n")
+    with pytest.raises(SpikewrightError, match=rf"{name}: verilator: verilator_bin failed"):
+        verify(build, frames_of(build)[:1], sources=sources)
+    with pytest.raises(SpikewrightError, match=rf"{name}: is not what the generator gives"):
+        verify(build, frames_of(build)[:1], sources=sources, backend="pysim")
+
+
+def test_a_missing_top_is_said(build: Build, tmp_path: Path) -> None:
+    sources = changed(build, tmp_path, TOP, str)
+    (tmp_path / TOP).unlink()
+    with pytest.raises(SpikewrightError, match=rf"{TOP}: cannot be read .*; compile again"):
+        verify(build, frames_of(build)[:1], sources=sources)
+
+
+@pytest.mark.parametrize("name", [TOP, TRACED_TOP])
+def test_the_verilog_on_disk_is_simulated(build: Build, tmp_path: Path, name: str) -> None:
+    """The weights of lane 0 inverted in one file: other membranes, and other outputs."""
+
+    def invert(text: str) -> str:
+        inverted, found = re.subn(r"\$signed\((\w+\[4:0\])\) <<", r"$signed(~\1) <<", text)
+        assert found == 1
+        return inverted
+
+    sources = changed(build, tmp_path, name, invert)
+    report = verify(build, frames_of(build)[:1], trace_images=1, sources=sources)
+    assert not report.equal
+    quantity = report.mismatch.quantity if report.mismatch else ""
+    assert (quantity in ("potential", "class")) == (name == TOP)
+
+
+def test_a_directory_that_cannot_be_written(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulators are compiled elsewhere."""
+
+    def refuse(**_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    before = set((build.directory / "sim").glob("*"))
+    assert verify(build, frames_of(build)[:1], trace_images=0).equal
+    assert set((build.directory / "sim").glob("*")) == before

@@ -192,8 +192,9 @@ def simulate(
     `network` gives the geometry alone; its numbers are not used. `trace` collects the states of
     every layer; `traced_top` says which top is built: without it, neither trace nor activity is
     there. `sources` is the Verilog to simulate, if not what is generated. `stalls` is the
-    probability that a stream is held in a clock, `seed` draws them and the initial state. Raises SpikewrightError, naming the place, where the hardware does not answer as
-    the protocol says or trace records are missing, doubled or misplaced.
+    probability that a stream is held in a clock, `seed` draws them and the initial state.
+    Raises SpikewrightError, naming the place, where the hardware does not answer as the protocol
+    says or trace records are missing, doubled or misplaced.
     """
     (result,) = simulate_all(
         [(images, frames)],

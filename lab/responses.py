@@ -13,21 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from lab.readings import run
 from spikewright.files import write_text
 from spikewright.network import InputCode, InputSpec
 from spikewright.network.neuron import Negative, NeuronSpec, Rounding, Tie, Window
-from spikewright.report import charts as svg
+from spikewright.report import charts
+from spikewright.report.charts import Plot
 from spikewright.sim.golden.encoders import encode, signed_digits
 from spikewright.sim.golden.neurons import max_pool_spikes
 
-__all__ = ["DRAWINGS", "draw"]
+__all__ = ["PLOTS", "draw"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Curve = list[tuple[float, float]]
-Chart = tuple[str, Mapping[str, str], str]
 
 THRESHOLD = 960
 ORDERS = 300
@@ -72,10 +73,9 @@ def _rounded(levels: int, shift: float = 0.5) -> Callable[[Floats], Floats]:
     return quantised
 
 
-def _chart(title: str, series: Mapping[str, Curve], axes: tuple[str, str] = AXES) -> Chart:
-    """A chart whose last series is the ideal."""
-    ideal = list(series)[-1]
-    return title, svg.colours(series, ideal), svg.curves(series, axes, title, ideal=ideal)
+def _chart(title: str, series: Mapping[str, Curve], axes: tuple[str, str] = AXES) -> Plot:
+    """A plot whose last series is the ideal."""
+    return Plot(title, series, axes, ideal=list(series)[-1])
 
 
 def _counts(
@@ -96,7 +96,7 @@ def _counts(
     return _points(z, made.count / most)
 
 
-def integrate_and_fire() -> list[Chart]:
+def integrate_and_fire() -> list[Plot]:
     plain = NeuronSpec.plain()
     even = {f"T = {t}": _counts(plain, _GRID, t, most=t) for t in (2, 4, 8)}
     uneven = {
@@ -109,7 +109,7 @@ def integrate_and_fire() -> list[Chart]:
     ]
 
 
-def buffered() -> list[Chart]:
+def buffered() -> list[Plot]:
     even = {
         f"T = {t}": _counts(NeuronSpec.buffered(2), _GRID, t, most=2 * t, spikes=2, start=0)
         for t in (2, 4, 8)
@@ -132,7 +132,7 @@ def buffered() -> list[Chart]:
     ]
 
 
-def bounded() -> list[Chart]:
+def bounded() -> list[Plot]:
     even = {
         f"Zmax = {zmax}": _counts(NeuronSpec.bounded(zmax), _GRID, zmax, most=zmax)
         for zmax in (3, 7, 15)
@@ -149,7 +149,7 @@ def bounded() -> list[Chart]:
     ]
 
 
-def calcium() -> list[Chart]:
+def calcium() -> list[Plot]:
     even = {
         f"T = {t}": _counts(NeuronSpec.calcium(zmax=t), _GRID, t, most=t, start=0)
         for t in (2, 4, 8)
@@ -166,7 +166,7 @@ def calcium() -> list[Chart]:
     ]
 
 
-def average_pool() -> list[Chart]:
+def average_pool() -> list[Plot]:
     z = np.arange(-1.0, 1.0001, 0.02)
     axes = ("mean of the window", "mean output")
     even = {
@@ -186,7 +186,7 @@ def average_pool() -> list[Chart]:
     ]
 
 
-def switching() -> list[Chart]:
+def switching() -> list[Plot]:
     layer = {}
     for steps in (4, 8, 16):
         drive = _currents(_GRID, steps - 1, 1)
@@ -206,7 +206,7 @@ def switching() -> list[Chart]:
     ]
 
 
-def max_pool() -> list[Chart]:
+def max_pool() -> list[Plot]:
     series = {}
     for steps in (2, 4, 8):
         drives = [_currents(z, steps, 1) for z in (_GRID, np.full_like(_GRID, 0.5))]
@@ -222,7 +222,7 @@ def max_pool() -> list[Chart]:
     return [_chart("Max pool of two IF neurons, one at 1/2", series | ideal)]
 
 
-def integrator() -> list[Chart]:
+def integrator() -> list[Plot]:
     series = {}
     for steps in (2, 8):
         drive = _currents(_GRID, steps, 1)
@@ -242,21 +242,20 @@ def _train(code: InputCode, steps: int, pixels: Sequence[int]) -> npt.NDArray[np
     return encode(InputSpec((1, 1, len(pixels)), code=code), steps, frame)[:, 0, 0, :, 0]
 
 
-def input_codes() -> list[Chart]:
+def input_codes() -> Figure:
     """Spikes of 16 pixels over 16 steps; negative ones in another colour."""
     pixels = range(0, 256, 17)
-    charts: list[Chart] = []
-    for code in _SPIKES:
-        train = _train(code, 16, pixels)
-        rows = [
+    trains = {
+        f"{code.value}, T = 16": [
             (pixel, [int(t + 1) * int(spikes[t]) for t in np.flatnonzero(spikes)])
-            for pixel, spikes in zip(pixels, train.T, strict=True)
+            for pixel, spikes in zip(pixels, _train(code, 16, pixels).T, strict=True)
         ]
-        charts.append((f"{code.value}, T = 16", {}, svg.raster(rows, 16, f"{code.value} spikes")))
-    return charts
+        for code in _SPIKES
+    }
+    return charts.raster(trains, 16)
 
 
-def input_counts() -> list[Chart]:
+def input_counts() -> list[Plot]:
     """What every pixel is worth, and the events that it takes."""
     pixels, steps = list(range(256)), 16
     axes = ("pixel", "value")
@@ -275,14 +274,13 @@ def input_counts() -> list[Chart]:
     digits = signed_digits(np.array(pixels)).tolist()
     events["direct"] = list(zip(map(float, pixels), map(float, digits), strict=True))
     values["pixel / 255"] = ideal
-    title = f"events a pixel, T = {steps}"
     return [
         _chart(f"value that T = {steps} steps tell", values, axes),
-        (title, svg.colours(events), svg.curves(events, ("pixel", "events"), title)),
+        Plot(f"events a pixel, T = {steps}", events, ("pixel", "events")),
     ]
 
 
-DRAWINGS: dict[str, Callable[[], list[Chart]]] = {
+PLOTS: dict[str, Callable[[], list[Plot]]] = {
     "if": integrate_and_fire,
     "hpc": buffered,
     "qffs": bounded,
@@ -291,15 +289,14 @@ DRAWINGS: dict[str, Callable[[], list[Chart]]] = {
     "tsc": switching,
     "max-pool": max_pool,
     "integrator": integrator,
-    "codes": input_codes,
     "code-values": input_counts,
 }
 
 
 def draw(folder: Path) -> list[Path]:
     """Write every drawing into the existing `folder`; returns the files."""
-    files = []
-    for name, charts in DRAWINGS.items():
-        files.append(folder / f"{name}.svg")
-        write_text(files[-1], svg.standalone(charts()))
-    return files
+    figures = {name: charts.plots(plots()) for name, plots in PLOTS.items()}
+    figures["codes"] = input_codes()
+    for name, figure in figures.items():
+        write_text(folder / f"{name}.svg", charts.standalone(figure))
+    return [folder / f"{name}.svg" for name in figures]

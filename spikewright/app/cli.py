@@ -236,7 +236,7 @@ def _print_over_time(result: Result) -> None:
 
 
 def _print_compare(facts: Result) -> None:
-    from spikewright.report.page import shown_in_tables, t_of
+    from spikewright.report.comparison import shown_in_tables, t_of
 
     header = (
         *("method", "bits", "T", "ANN", "float SNN", "integer SNN", "spikes"),

@@ -1,199 +1,247 @@
-"""Small charts as inline SVG, in the colours of the page's CSS variables; or as files."""
+"""Charts as figures of matplotlib, and as SVG of pages and files.
+
+Text stays text, and equal values give equal bytes. Lengths are pixels. Nothing of pyplot's state is
+used or changed.
+"""
 
 from __future__ import annotations
 
 import base64
-import math
+import io
 import re
-import struct
-import zlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
+
+import numpy as np
+from cycler import cycler
+from markupsafe import Markup
+from matplotlib import image as png
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 __all__ = [
+    "PALETTE",
     "Curve",
+    "Plot",
     "accuracies",
     "bars",
-    "colours",
-    "curves",
+    "course",
     "image",
-    "keys",
-    "legend",
-    "lines",
+    "inline",
+    "plots",
     "raster",
-    "stacked",
+    "shares",
     "standalone",
 ]
 
-SERIES = tuple(f"var(--s{i})" for i in range(1, 9))
-COLOURS = {
-    "--s1": "#2a6fdb",
-    "--s2": "#e08a1e",
-    "--s3": "#2c9c6a",
-    "--s4": "#a9b2c0",
-    "--s5": "#c2484a",
-    "--s6": "#8457c9",
-    "--s7": "#1f97a8",
-    "--s8": "#8a6d3b",
-    "--ink": "#1b2230",
-    "--soft": "#5b6576",
-    "--rule": "#dfe3ea",
+PALETTE = {
+    "s1": "#2a6fdb",
+    "s2": "#e08a1e",
+    "s3": "#2c9c6a",
+    "s4": "#a9b2c0",
+    "s5": "#c2484a",
+    "s6": "#8457c9",
+    "s7": "#1f97a8",
+    "s8": "#8a6d3b",
+    "ink": "#1b2230",
+    "soft": "#5b6576",
+    "rule": "#dfe3ea",
+    "track": "#e9ecf2",
 }
-"""Of a file, which has no page around it."""
+"""Colours by the name of the page's CSS variable; a dark page has others of these names."""
 
-
-def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" '
-        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
-
-
-def _box(x: float, y: float, width: float, height: float, fill: str, title: str = "") -> str:
-    tip = f"<title>{escape(title)}</title>" if title else ""
-    return (
-        f'<rect x="{x:g}" y="{y:g}" width="{max(width, 0):g}" height="{height:g}" '
-        f'fill="{fill}">{tip}</rect>'
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
-
-
-def _colour(index: int) -> str:
-    """Of the series of this index."""
-    return SERIES[index % len(SERIES)]
-
-
-def bars(values: Mapping[str, float], label: str, *, top: float | None = None) -> str:
-    """Horizontal bars with their values; a full bar is `top`, or else the greatest."""
-    full = top if top is not None else max(values.values(), default=0.0)
-    row, left, room = 26, 110, 300
-    parts = []
-    for i, (name, value) in enumerate(values.items()):
-        y = i * row
-        length = room * value / full if full else 0.0
-        parts += [
-            _text(left - 8, y + 17, name, "end"),
-            _box(left, y + 5, room, 16, "var(--track)"),
-            _box(left, y + 5, length, 16, SERIES[0], f"{name}: {value:.4f}"),
-            _text(left + room + 8, y + 17, f"{value:.3f}", kind="value"),
-        ]
-    return _svg(left + room + 60, row * len(values), label, parts)
-
-
-def stacked(shares: Mapping[str, float], label: str) -> str:
-    """One bar split into shares of a whole."""
-    width, parts, x = 640.0, [], 0.0
-    for i, (name, share) in enumerate(shares.items()):
-        parts.append(_box(x, 0, width * share, 26, _colour(i), f"{name}: {share:.2%}"))
-        x += width * share
-    return _svg(width, 26, label, parts)
-
-
-def legend(names: Sequence[str]) -> str:
-    """The names of series in the order of their colours."""
-    keys = (
-        f'<span><i style="background:{_colour(i)}"></i>{escape(name)}</span>'
-        for i, name in enumerate(names)
-    )
-    return f'<p class="legend">{"".join(keys)}</p>'
-
-
-def lines(series: Mapping[str, Sequence[float]], levels: Mapping[str, float], label: str) -> str:
-    """Percentages over the steps 1..T, and constant `levels` as dashed lines."""
-    width, height, left, bottom = 460, 250, 46, 34
-    every = [*levels.values(), *(v for values in series.values() for v in values)]
-    low = int(min(every) * 20) / 20
-    high = min(1.0, -(-max(every) * 20 // 1) / 20)
-    high = high if high > low else low + 0.05
-    steps = max(len(values) for values in series.values())
-
-    def x(step: int) -> float:
-        return left + (width - left - 12) * ((step - 1) / (steps - 1) if steps > 1 else 0.5)
-
-    def y(value: float) -> float:
-        return 10 + (height - bottom - 10) * (high - value) / (high - low)
-
-    dot = 3.5 if steps <= 32 else 1.5
-    parts = ['<g class="grid">']
-    ticks = [low + (high - low) * i / 4 for i in range(5)]
-    parts += [_line(left, y(v), width - 12, y(v)) for v in ticks] + ["</g>"]
-    parts += [_text(left - 6, y(v) + 4, f"{round(100 * v, 1):g} %", "end", "tick") for v in ticks]
-    every_step = range(1, steps + 1, max(1, steps // 8))
-    parts += [_text(x(t), height - 16, str(t), "middle", "tick") for t in every_step]
-    parts.append(_text((left + width) / 2, height - 1, "time step t", "middle", "tick"))
-    for i, value in enumerate(levels.values(), len(series)):
-        parts.append(
-            f'<path d="M{left:g} {y(value):g}H{width - 12:g}" fill="none" stroke="{_colour(i)}" '
-            'stroke-width="1.5" stroke-dasharray="6 4"/>'
-        )
-    for i, (name, values) in enumerate(series.items()):
-        points = [(x(t), y(v)) for t, v in enumerate(values, 1)]
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{_colour(i)}" stroke-width="2"/>'
-        )
-        parts += [
-            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{dot:g}" fill="{_colour(i)}">'
-            f"<title>{escape(name)}, t = {t}: {v:.2%}</title></circle>"
-            for t, ((a, b), v) in enumerate(zip(points, values, strict=True), 1)
-        ]
-    return _svg(width, height, label, parts)
-
-
-def curves(
-    series: Mapping[str, Sequence[tuple[float, float]]],
-    axes: tuple[str, str],
-    label: str,
-    *,
-    ideal: str | None = None,
-) -> str:
-    """Functions of a number, as points (x, y) in the order of x; that named `ideal` is dashed.
-
-    :func:`colours` has their colours.
-    """
-    width, height, left, bottom, top = 460, 260, 46, 40, 10
-    (low_x, high_x), (low_y, high_y) = (
-        (min(values), max(values))
-        for values in zip(*(point for points in series.values() for point in points), strict=True)
-    )
-
-    def x(value: float) -> float:
-        return left + (width - left - 12) * (value - low_x) / (high_x - low_x)
-
-    def y(value: float) -> float:
-        return top + (height - bottom - top) * (high_y - value) / (high_y - low_y)
-
-    across, up = _ticks(low_x, high_x), _ticks(low_y, high_y)
-    parts = ['<g class="grid">']
-    parts += [_line(left, y(v), width - 12, y(v)) for v in up]
-    parts += [_line(x(v), top, x(v), height - bottom) for v in across] + ["</g>"]
-    parts += [_text(left - 6, y(v) + 4, f"{v:g}", "end", "tick") for v in up]
-    parts += [_text(x(v), height - bottom + 14, f"{v:g}", "middle", "tick") for v in across]
-    parts.append(_text((left + width) / 2, height - 6, axes[0], "middle", "tick"))
-    parts.append(
-        f'<text transform="translate(10 {(height - bottom) / 2:g}) rotate(-90)" '
-        f'text-anchor="middle" class="tick">{escape(axes[1])}</text>'
-    )
-    for (name, points), colour in zip(series.items(), colours(series, ideal).values(), strict=True):
-        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _corners(points))
-        style = 'stroke-width="1.5" stroke-dasharray="6 4"' if name == ideal else 'stroke-width="2"'
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" {style}>'
-            f"<title>{escape(name)}</title></polyline>"
-        )
-    return _svg(width, height, label, parts)
-
-
+SERIES = tuple(colour for name, colour in PALETTE.items() if re.fullmatch(r"s\d", name))
 _HUES = (*SERIES[:3], *SERIES[4:])
 """Without the grey."""
+
+_DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)))
+
+MARKED = 256
+"""The most steps of a course whose points are marked."""
+
+_TIP = "tip: "
+"""Begins the name of a group whose rest a browser shows when the mouse is over it."""
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "spikewright",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 12,
+    "text.parse_math": False,
+    "text.color": PALETTE["ink"],
+    "axes.titlesize": 13,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.prop_cycle": cycler(color=SERIES),
+    "axes.labelcolor": PALETTE["soft"],
+    "axes.labelsize": 11,
+    "axes.facecolor": "none",
+    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": PALETTE["rule"],
+    **{
+        f"{axis}.{name}": value
+        for axis in ("xtick", "ytick")
+        for name, value in {"color": PALETTE["soft"], "labelsize": 11}.items()
+    },
+    "xtick.bottom": False,
+    "ytick.left": False,
+    "legend.frameon": False,
+    "legend.fontsize": 12,
+    "lines.linewidth": 2,
+    "figure.dpi": 72,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+}
+_styled = style.context(["default", _STYLE])
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure((width / 72, height / 72))
+
+
+# ------------------------------------------------------------------------------------------ as text
+
+
+@_styled
+def standalone(figure: Figure) -> str:
+    """The text of an SVG file on white ground."""
+    figure.set_facecolor("#ffffff")
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
+    return _svg(figure, Creator="Spikewright")
+
+
+@_styled
+def inline(figure: Figure, label: str) -> Markup:
+    """An SVG element of a page, in the colours of its CSS variables; `label` is read aloud."""
+    text = _svg(figure, Creator=None, Format=None, Type=None)
+    text = re.sub(r"<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    variables = {colour: f"var(--{name})" for name, colour in PALETTE.items()}
+    text = re.sub(r"(?<=: )#[0-9a-f]{6}", lambda colour: variables[colour[0]], text)
+    width, height = (72 * inches for inches in figure.get_size_inches())
+    head = (
+        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" '
+        f'aria-label="{escape(label)}">'
+    )
+    return Markup(re.sub(r"<svg[^>]*>", lambda _: head, text, count=1))
+
+
+def _svg(figure: Figure, **metadata: str | None) -> str:
+    """What matplotlib writes, without names and clips, which would be ambiguous on a page."""
+    file = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # who reads it may have other fonts
+        figure.savefig(file, format="svg", metadata={"Date": None, **metadata})
+    text = re.sub(r"<clipPath.*?</clipPath>", "", file.getvalue(), flags=re.DOTALL)
+    text = re.sub(rf'<g id="{_TIP}([^"]*)">', r"<g><title>\1</title>", text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r' clip-path="[^"]*"', "", text)
+    text = re.sub(r"\n\s+", "\n", text).replace("<defs>\n</defs>\n", "")
+    return re.sub(r"\s*\n(?![<\s])", " ", text)
+
+
+# ------------------------------------------------------------------------------- charts of a report
+
+
+@_styled
+def bars(values: Mapping[str, float]) -> Figure:
+    """Horizontal bars with their values, the first at the top."""
+    figure = _figure(470, 26 * len(values) + 8)
+    axes = figure.subplots()
+    places = range(len(values))
+    full = axes.barh(places, max(values.values()) or 1, height=0.62, color=PALETTE["track"])
+    axes.bar_label(full, [f"{value:.3f}" for value in values.values()], padding=6)
+    axes.barh(places, list(values.values()), height=0.62, color=SERIES[0])
+    axes.set_yticks(places, list(values))
+    axes.tick_params("y", labelcolor=PALETTE["ink"], labelsize=12)
+    axes.grid(False)
+    axes.xaxis.set_visible(False)
+    axes.invert_yaxis()
+    return figure
+
+
+@_styled
+def shares(values: Mapping[str, float]) -> Figure:
+    """One bar split into shares of a whole, and a legend that tells them."""
+    figure = _figure(640, 54)
+    axes = figure.subplots()
+    start = 0.0
+    for colour, (name, share) in zip(SERIES, values.items(), strict=False):
+        label = f"{name} {share:.1%}"
+        (bar,) = axes.barh(0, share, left=start, color=colour, label=label)
+        bar.set_gid(f"{_TIP}{name}: {share:.2%}")
+        start += share
+    axes.set_axis_off()
+    axes.margins(0)
+    _legend(figure, columns=len(values))
+    return figure
+
+
+@_styled
+def course(series: Mapping[str, Sequence[float]], levels: Mapping[str, float]) -> Figure:
+    """Shares over the steps 1..T, and constant `levels` as dashed lines."""
+    figure = _figure(460, 290)
+    axes = figure.subplots()
+    for name, values in series.items():
+        (line,) = axes.plot(range(1, len(values) + 1), values, label=name)
+        for t, value in enumerate(values[:MARKED], 1):
+            tip = f"{name}, t = {t}: {value:.2%}"
+            _point(axes, t, value, line.get_color(), tip, size=6 if len(values) <= 32 else 3)
+    for colour, (name, value) in zip(SERIES[len(series) :], levels.items(), strict=False):
+        axes.axhline(value, color=colour, linewidth=1.5, linestyle=_DASHES[1], label=name)
+    axes.set_xlabel("time step t")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    _legend(figure, columns=3)
+    return figure
+
+
+@_styled
+def raster(trains: Mapping[str, Sequence[tuple[int, Sequence[int]]]], steps: int) -> Figure:
+    """Spikes over the steps 1..T, one row a neuron with its index, trains of a name side by side.
+
+    A negative spike at step t is -t, and in another colour.
+    """
+    most = max(map(len, trains.values()))
+    figure = _figure(224 * len(trains), 9 * most + (52 if any(trains) else 24))
+    for axes, (title, rows) in zip(_row(figure, len(trains)), trains.items(), strict=True):
+        axes.set_title(title)
+        for sign, colour in ((1, SERIES[0]), (-1, SERIES[4])):
+            marks = [(sign * t, row) for row, (_, train) in enumerate(rows) for t in train]
+            marks = [(t, row) for t, row in marks if t > 0]
+            x = [end for t, _ in marks for end in (t - 0.44, t + 0.44, np.nan)]
+            y = [row for _, row in marks for _ in range(3)]
+            axes.plot(x, y, color=colour, linewidth=6.5, solid_capstyle="butt")
+        axes.set_xlim(0.5, steps + 0.5)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_yticks(range(0, len(rows), 4), [str(neuron) for neuron, _ in rows[::4]])
+        axes.set_xticks(range(1, steps + 1, max(1, steps // 8)))
+        axes.grid(False)
+        edges = np.arange(steps + 1) + 0.5
+        axes.vlines(edges, *axes.get_ylim(), PALETTE["rule"], linewidths=0.8, zorder=0.5)
+    return figure
+
+
+def image(pixels: Sequence[Sequence[Sequence[int]]], peak: int, label: str) -> Markup:
+    """A frame ``(C, H, W)`` of one (grey) or three (colour) channels as an embedded PNG."""
+    channels = np.array(pixels if len(pixels) == 3 else [pixels[0]] * 3)
+    file = io.BytesIO()
+    shades = (channels * 255 // peak).astype(np.uint8).transpose(1, 2, 0)
+    png.imsave(file, shades, format="png", metadata={"Software": None})
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return Markup(
+        f'<img class="frame" alt="{escape(label)}" src="data:image/png;base64,{encoded}">'
+    )
+
+
+# ------------------------------------------------------------------------------------- comparisons
 
 
 @dataclass(frozen=True)
@@ -210,13 +258,10 @@ class Curve:
     dash: int = 0
 
     @property
-    def style(self) -> str:
-        dashes = ("none", "7 4", "2 3")[(self.dash + self.colour // len(_HUES)) % 3]
-        return f'stroke="{self.hue}" stroke-dasharray="{dashes}"'
-
-    @property
-    def hue(self) -> str:
-        return _HUES[self.colour % len(_HUES)]
+    def style(self) -> dict[str, Any]:
+        """Colour and dashes, as :meth:`~matplotlib.axes.Axes.plot` takes them."""
+        dash = (self.dash + self.colour // len(_HUES)) % len(_DASHES)
+        return {"color": _HUES[self.colour % len(_HUES)], "linestyle": _DASHES[dash]}
 
 
 _ROUND = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
@@ -225,165 +270,104 @@ _SHARES = sorted((*_ROUND, *_OTHERS))
 """Where an axis of accuracies may have its lines; greater ones are drawn at the last."""
 
 
-def accuracies(curves: Sequence[Curve], ticks: Sequence[float], axis: str, label: str) -> str:
-    """Accuracies over a positive number that `axis` names, `ticks` of it shown; both logarithmic.
+@_styled
+def accuracies(curves: Sequence[Curve], axis: str, *, base: int) -> Figure:
+    """Accuracies over a positive number that `axis` names; both logarithmic.
 
     Upwards it is the logarithm of the error: 90 to 99 % is as high as 99 to 99.9 %.
     """
-    width, height, left, right, bottom = 480, 290, 52, 14, 36
-    every = [point for curve in curves for point in curve.points]
-    low_x, high_x = min(x for x, _, _ in every), max(x for x, _, _ in every)
-    span = math.log(high_x / low_x) or 1.0
-    shares = [min(a, _SHARES[-1]) for _, a, _ in every]
-    first = max(i for i, a in enumerate(_SHARES[:-1]) if a <= min(shares))
-    last = max(first + 1, min(i for i, a in enumerate(_SHARES) if a >= max(shares)))
-    low_y, high_y = math.log(1 - _SHARES[first]), math.log(1 - _SHARES[last])
-
-    def at(x: float, share: float) -> tuple[float, float]:
-        error = math.log(1 - min(share, _SHARES[-1]))
-        across = math.log(x / low_x) / span if high_x > low_x else 0.5
-        up = (error - low_y) / (high_y - low_y)
-        return left + (width - left - right) * across, 10 + (height - bottom - 10) * (1 - up)
-
-    parts = []
-    drawn: list[float] = []
-    for share in (*_ROUND, *_OTHERS):
-        _, y = at(low_x, share)
-        if share in _SHARES[first : last + 1] and all(abs(y - other) >= 16 for other in drawn):
-            drawn.append(y)
-            parts.append(f'<g class="grid">{_line(left, y, width - right, y)}</g>')
-            parts.append(_text(left - 6, y + 4, f"{100 * share:g} %", "end", "tick"))
-    for tick in ticks:
-        if low_x <= tick <= high_x:
-            x, _ = at(tick, 0)
-            parts.append(f'<g class="grid">{_line(x, 10, x, height - bottom)}</g>')
-            parts.append(_text(x, height - 20, _short(tick), "middle", "tick"))
-    parts.append(_text((left + width - right) / 2, height - 4, axis, "middle", "tick"))
+    rows = -(-len(curves) // 2)
+    figure = _figure(480, 280 + 17 * rows)
+    axes = figure.subplots()
+    axes.set_xscale("log", base=base)
+    axes.set_yscale("log")
+    _error_axis(axes, [min(share, _SHARES[-1]) for c in curves for _, share, _ in c.points])
     for curve in curves:
-        places = [at(x, share) for x, share, _ in curve.points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline points="{path}" fill="none" {curve.style} stroke-width="2"/>')
-        parts += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{curve.hue}">'
-            f"<title>{escape(curve.name)}, {escape(text)}</title></circle>"
-            for (x, y), (_, _, text) in zip(places, curve.points, strict=True)
-            if text
-        ]
-    return _svg(width, height, label, parts)
+        x, y, tips = zip(*curve.points, strict=True)
+        errors = [1 - min(share, _SHARES[-1]) for share in y]
+        name = re.sub("^_", "\u200b_", curve.name)  # matplotlib would leave it out of the legend
+        axes.plot(x, errors, label=name, **curve.style)
+        for place in zip(x, errors, tips, strict=True):
+            if place[2]:
+                _point(axes, *place[:2], curve.style["color"], f"{curve.name}, {place[2]}", size=6)
+    axes.set_xlabel(axis)
+    axes.xaxis.set_major_locator(LogLocator(base, subs=(1,) if base == 2 else (1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    _legend(figure, columns=2)
+    return figure
 
 
-def keys(curves: Sequence[Curve]) -> str:
-    """The names of curves, each with its line."""
-    lines = (
-        '<span><svg viewBox="0 0 26 10" style="display:inline;width:26px;margin-right:6px">'
-        f'<path d="M0 5H26" {curve.style} stroke-width="2"/></svg>{escape(curve.name)}</span>'
-        for curve in curves
-    )
-    return f'<p class="legend">{"".join(lines)}</p>'
+def _error_axis(axes: Axes, drawn: Sequence[float]) -> None:
+    """Lines at round accuracies: an axis from one below all that is drawn to one above."""
+    first = max(i for i, a in enumerate(_SHARES[:-1]) if a <= min(drawn))
+    last = max(first + 1, min(i for i, a in enumerate(_SHARES) if a >= max(drawn)))
+    near = 0.07 * np.log((1 - _SHARES[first]) / (1 - _SHARES[last]))
+    ticks: list[float] = []
+    for share in (*_ROUND, *_OTHERS):
+        apart = (abs(np.log((1 - share) / (1 - other))) >= near for other in ticks)
+        if share in _SHARES[first : last + 1] and all(apart):
+            ticks.append(share)
+    axes.set_ylim(1 - _SHARES[first], 1 - _SHARES[last])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_yticks([1 - share for share in ticks], [f"{100 * share:g} %" for share in ticks])
 
 
-def _short(number: float) -> str:
-    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= unit:
-            return f"{number / unit:g}{name}"
-    return f"{number:g}"
+# ---------------------------------------------------------------------------------------- functions
 
 
-def colours(names: Iterable[str], ideal: str | None = None) -> dict[str, str]:
-    """The colour of each of up to eight series, and of the `ideal` among them."""
-    others = iter(SERIES)
-    return {name: "var(--soft)" if name == ideal else next(others) for name in names}
+@dataclass(frozen=True)
+class Plot:
+    """Functions of a number: a title, series of points (x, y) by name, and the names of both axes.
 
-
-def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers within `low` and `high`."""
-    rough = (high - low) / 5
-    power = 10.0 ** (len(f"{int(1e9 * rough)}") - 10)
-    step = power * next(m for m in (1, 2, 2.5, 5, 10) if power * m >= rough)
-    first = -(-low // step)
-    return [round(step * (first + i), 9) for i in range(int(high / step - first + 1e-9) + 1)]
-
-
-def _corners(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """`points` without those inside a level stretch."""
-    inner = [
-        here
-        for before, here, after in zip(points, points[1:], points[2:], strict=False)
-        if not before[1] == here[1] == after[1]
-    ]
-    return [points[0], *inner, points[-1]]
-
-
-def raster(rows: Sequence[tuple[int, Sequence[int]]], steps: int, label: str) -> str:
-    """Spikes over the steps 1..T: one row a neuron, its index to the left.
-
-    A negative spike at step t is -t.
+    The series named `ideal` is dashed and grey.
     """
-    left, width = 44, 180.0
-    pitch, height = width / steps, 8
-    below = height * len(rows)
-    parts = ['<g class="grid">']
-    parts += [_line(left + pitch * t, 0, left + pitch * t, below) for t in range(steps + 1)]
-    parts.append("</g>")
-    for i, (neuron, fired) in enumerate(rows):
-        if i % 4 == 0:
-            parts.append(_text(left - 5, i * height + 7.5, str(neuron), "end", "tick"))
-        parts += [
-            _box(
-                left + pitch * (abs(t) - 1) + 1,
-                i * height + 1,
-                pitch - 2,
-                height - 2,
-                SERIES[0 if t > 0 else 4],
-            )
-            for t in fired
-        ]
-    parts += [
-        _text(left + pitch * (t - 0.5), below + 13, str(t), "middle", "tick")
-        for t in range(1, steps + 1, max(1, steps // 8))
-    ]
-    return _svg(left + width + 2, below + 18, label, parts)
+
+    title: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+    axes: tuple[str, str]
+    ideal: str | None = None
 
 
-def standalone(charts: Sequence[tuple[str, Mapping[str, str], str]]) -> str:
-    """A file of charts side by side: of each its title, the colours of its series, and itself."""
-    parts, x, bottom = [], 16.0, 0.0
-    for title, names, chart in charts:
-        found = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', chart)
-        if found is None:
-            raise ValueError("not a chart of this module")
-        width, height = map(float, found.groups())
-        parts.append(f'<text x="{x + 4:g}" y="26" class="title">{escape(title)}</text>')
-        at = x + 4
-        for name, colour in names.items():
-            parts += [_box(at, 40, 10, 10, colour), _text(at + 15, 49, name)]
-            at += 30 + 6.6 * len(name)
-        parts.append(f'<svg x="{x:g}" y="62" width="{width:g}" height="{height:g}" {chart[5:]}')
-        x, bottom = max(x + width, at) + 20, max(bottom, 62 + height)
-    size = f"{x - 4:g}", f"{bottom + 14:g}"
-    text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {" ".join(size)}" width="{size[0]}" '
-        'font-family="system-ui, sans-serif">\n<style>text { fill: var(--ink); font-size: 12.5px; '
-        "} text.title { font-weight: 600; font-size: 14px; } text.tick { fill: var(--soft); "
-        "font-size: 10.5px; } .grid line { stroke: var(--rule); stroke-width: 1; }</style>\n"
-        f'<rect width="100%" height="100%" rx="8" fill="#ffffff"/>\n{chr(10).join(parts)}\n</svg>\n'
-    )
-    return re.sub(r"var\((--\w+)\)", lambda name: COLOURS[name[1]], text)
+@_styled
+def plots(shown: Sequence[Plot]) -> Figure:
+    """`shown` side by side."""
+    figure = _figure(480 * len(shown), 340)
+    for axes, plot in zip(_row(figure, len(shown)), shown, strict=True):
+        others = iter(SERIES)
+        for name, points in plot.series.items():
+            ideal = {"color": PALETTE["soft"], "linestyle": _DASHES[1], "linewidth": 1.5}
+            look = ideal if name == plot.ideal else {"color": next(others)}
+            axes.plot(*zip(*points, strict=True), label=name, **look)
+        axes.set_title(plot.title, pad=26)
+        axes.set_xlabel(plot.axes[0])
+        axes.set_ylabel(plot.axes[1])
+        axes.margins(0)
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=len(plot.series),
+            borderaxespad=0.2,
+            columnspacing=1.2,
+            handlelength=1.4,
+            handletextpad=0.5,
+            borderpad=0,
+        )
+    return figure
 
 
-def image(pixels: Sequence[Sequence[Sequence[int]]], peak: int, label: str) -> str:
-    """A frame ``(C, H, W)`` of one (grey) or three (colour) channels as an embedded PNG."""
-    channels = pixels if len(pixels) == 3 else pixels[:1]
-    height, width = len(channels[0]), len(channels[0][0])
-    rows = b"".join(
-        b"\0" + bytes(c[y][x] * 255 // peak for x in range(width) for c in channels)
-        for y in range(height)
-    )
-    kind = 2 if len(channels) == 3 else 0
-    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    )
-    encoded = base64.b64encode(png).decode()
-    return f'<img class="frame" alt="{escape(label)}" src="data:image/png;base64,{encoded}">'
+# ------------------------------------------------------------------------------------ small helpers
+
+
+def _row(figure: Figure, columns: int) -> Iterable[Axes]:
+    return figure.subplots(1, columns, squeeze=False)[0]
+
+
+def _point(axes: Axes, x: float, y: float, colour: str, tip: str, *, size: float) -> None:
+    """A dot: a line of no length whose ends are round."""
+    round_ = {"linewidth": size, "solid_capstyle": "round", "zorder": 3}
+    axes.plot([x, x], [y, y], color=colour, gid=_TIP + tip, **round_)
+
+
+def _legend(figure: Figure, *, columns: int) -> None:
+    figure.legend(loc="outside lower left", ncols=columns, handlelength=2, columnspacing=1.5)

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from spikewright.errors import SpikewrightError
-from spikewright.network import SCHEMA, check_schema
+from spikewright.network import SCHEMA
+from spikewright.report.results import CHOICES, Evaluation, read_result
 
-__all__ = ["compare", "read_result"]
+__all__ = ["compare", "shown_in_tables", "t_of"]
 
 Result = Mapping[str, Any]
-
-
-def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What ``spikewright eval`` wrote; raises SpikewrightError for any other file."""
-    try:
-        result = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpikewrightError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise SpikewrightError(f"{path}: is no JSON file; give results of eval") from None
-    if not isinstance(result, dict) or result.get("kind") != "eval":
-        raise SpikewrightError(f"{path}: is no result of eval; write one with eval --save")
-    check_schema(result, path)
-    return result
 
 
 def compare(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
@@ -48,55 +33,39 @@ def compare(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     curves: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
     origins = []
     for path in paths:
-        result = read_result(path)
-        try:
-            key = (_title(result), str(result["label"]), int(result["weight_bits"]))
-            kind = _kind(result)
-            points = list(_points(result))
-            origins.append(_origin(path, result))
-        except (KeyError, TypeError, ValueError) as error:
-            raise SpikewrightError(
-                f"{path}: is an incomplete result ({type(error).__name__}: {error}); "
-                "write it again with eval --save"
-            ) from None
+        result = read_result(path, Evaluation)
+        key = (_title(result), result["label"], result["weight_bits"])
+        kind = _kind(result)
+        origins.append(_origin(path, result))
         where = f"{path}: {key[1]}, {key[2]} bits, on {key[0]}"
         if kinds.setdefault(key, kind) != kind:
             raise SpikewrightError(
                 f"{where}: there is another network or conversion of that name; tell them apart "
                 "with eval --label"
             )
-        _add(curves.setdefault(key, {}), points, where)
+        _add(curves.setdefault(key, {}), _points(result), where)
     titles = dict.fromkeys(title for title, _, _ in curves)
     sets = [{"title": title, "curves": _curves(title, curves)} for title in titles]
     return {"schema": SCHEMA, "kind": "comparison", "sets": sets, "origins": origins}
 
 
 def _title(result: Result) -> str:
-    images = int(result["images"])
+    images = result["images"]
     return f"{result['frames']}, {images:,} image{'s' * (images > 1)}"
-
-
-_CHOICES = ("conversion", "calibration", "calibrated", "percentile", "channelwise")
-"""What a network is compiled with, T and the width of its weights apart."""
 
 
 def _kind(result: Result) -> Any:
     """What all points of a curve have in common."""
-    choices = [result["compile"][name] for name in _CHOICES]
+    choices = [result["compile"][name] for name in CHOICES]
     return [result["accuracy"]["ann"], result["neurons"], choices]
 
 
 def _points(result: Result) -> Iterable[dict[str, Any]]:
     for row in result["by_T"]:
-        yield {
-            "T": int(row["T"]),
-            "ann": float(result["accuracy"]["ann"]),
-            "float_snn": float(row["float_snn"]),
-            "integer_snn": float(row["integer_snn"]),
-            "spikes": float(row["spikes"]),
-            "spikes_per_neuron": float(row["spikes"]) / max(1, int(result["neurons"])),
-            "synaptic_operations": float(row["synaptic_operations"]),
-            "compiled": int(result["input_steps"]),
+        yield row | {
+            "ann": result["accuracy"]["ann"],
+            "spikes_per_neuron": row["spikes"] / max(1, result["neurons"]),
+            "compiled": result["input_steps"],
         }
 
 
@@ -104,8 +73,8 @@ def _origin(path: str | os.PathLike[str], result: Result) -> dict[str, Any]:
     about = result["about"]
     return {
         "file": os.fspath(path),
-        "label": str(result["label"]),
-        "T": int(result["input_steps"]),
+        "label": result["label"],
+        "T": result["input_steps"],
         **{name: about[name] for name in ("command", "date", "commit", "versions")},
         "compile": result["compile"]["command"],
     }
@@ -138,3 +107,14 @@ def _curves(
         }
         for (label, bits), points in ours.items()
     ]
+
+
+def shown_in_tables(point: Mapping[str, Any]) -> bool:
+    """Whether tables have a row for this T: a power of two, or the one that was compiled for."""
+    return point["compiled"] == point["T"] or point["T"].bit_count() == 1
+
+
+def t_of(point: Mapping[str, Any]) -> str:
+    """A point's T, and the T of its network where that is longer."""
+    own = point["T"] == point["compiled"]
+    return f"{point['T']}" if own else f"{point['T']} of {point['compiled']}"

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spikewright.errors import SpikewrightError
 from spikewright.files import read_npz
 from spikewright.machine.images import Build
-from spikewright.network import INPUT, SCHEMA, InputCode, Layer, Network, check_schema
+from spikewright.network import INPUT, SCHEMA, InputCode, Layer, Network
 from spikewright.report.description import describe
+from spikewright.report.results import (
+    EVAL,
+    SYNTH,
+    VERIFY,
+    Evaluation,
+    Synthesis,
+    Verification,
+    read_result,
+)
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sw.passes.quantise import quantisation_error
 
-__all__ = ["EVAL", "EXPECTED", "SYNTH", "VERIFY", "clocks", "expected", "summarise"]
+__all__ = ["EXPECTED", "clocks", "expected", "summarise"]
 
 EXPECTED = "expected.npz"
-EVAL = "eval.json"
-VERIFY = "verify.json"
-SYNTH = "synth.json"
+
+RESULTS = {
+    "eval": (EVAL, Evaluation),
+    "verify": (VERIFY, Verification),
+    "synth": (SYNTH, Synthesis),
+}
+"""By their names among the facts."""
 
 RASTER_ROWS = 32
 """The most neurons of a layer that the raster shows."""
@@ -39,12 +51,7 @@ def expected(build: Build) -> dict[str, npt.NDArray[Any]] | None:
 def summarise(build: Build, name: str) -> dict[str, Any]:
     """All facts of `build`, shown as `name`, as plain JSON; what was not obtained is None."""
     network, shape = build.network, build.mapping.shape
-    results = {
-        key: _stored(build, file)
-        for key, file in (("eval", EVAL), ("verify", VERIFY), ("synth", SYNTH))
-    }
-    if results["eval"] is not None and "over_time" not in results["eval"]:
-        results["eval"] = None  # of an older release
+    results = {name: _stored(build, file, kind) for name, (file, kind) in RESULTS.items()}
     sample = expected(build)
     run = None if sample is None else Golden(network).run(sample["x"])
     memories = [
@@ -77,19 +84,9 @@ def summarise(build: Build, name: str) -> dict[str, Any]:
     }
 
 
-def _stored(build: Build, file: str) -> dict[str, Any] | None:
+def _stored(build: Build, file: str, kind: type[Any]) -> dict[str, Any] | None:
     path = build.directory / file
-    if not path.exists():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SpikewrightError(f"{path}: cannot be read ({error}); delete it") from None
-    if not isinstance(stored, dict):
-        raise SpikewrightError(f"{path}: is not one of our results; delete it")
-    if "schema" in stored:
-        check_schema(stored, path)
-    return stored
+    return read_result(path, kind) if os.path.lexists(path) else None
 
 
 # ------------------------------------------------------------------------------------------- layers

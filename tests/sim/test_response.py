@@ -1,6 +1,5 @@
 """Response curves: where they must be the activation itself, and that the docs show these."""
 
-import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from lab import responses as response
 from spikewright.network import InputCode
 from spikewright.network.neuron import NeuronSpec, Rounding
-from spikewright.report import charts as svg
 from spikewright.sim.golden.encoders import xorshift32
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,45 +62,14 @@ def test_codes_tell_the_pixel():
 
 
 def test_documented_drawings_are_what_the_script_draws(tmp_path):
-    for file in response.draw(tmp_path):
-        assert file.read_text() == (DOCS / "neurons" / file.name).read_text(), file.name
-        assert f"](neurons/{file.name})" in (DOCS / "neurons.md").read_text(), file.name
-        ElementTree.parse(file)
-    assert len(list(tmp_path.iterdir())) == len(response.DRAWINGS)
-
-
-def test_curves():
-    """A unit square: the corners of its plot, without the points inside a level stretch."""
-    points = [(0, 0), (0.25, 0), (0.5, 0), (1, 1)]
-    drawing = svg.curves({"a": points, "goal": [(0, 0), (1, 1)]}, ("x", "y"), "label", ideal="goal")
-    found = re.findall(r'<polyline points="([^"]+)" fill="none" stroke="([^"]+)"', drawing)
-    assert [path.split() for path, _ in found] == [
-        ["46.0,220.0", "247.0,220.0", "448.0,10.0"],
-        ["46.0,220.0", "448.0,10.0"],
-    ]
-    assert [colour for _, colour in found] == ["var(--s1)", "var(--soft)"]
-    assert drawing.count("stroke-dasharray") == 1
-    ticks = re.findall(r'class="tick">([\d.]+)<', drawing)
-    assert ticks == 2 * ["0", "0.2", "0.4", "0.6", "0.8", "1"]
-
-
-def test_standalone_file_needs_no_page():
-    chart = svg.curves({"a": [(0, 0), (1, 2)]}, ("x", "y"), "label")
-    file = svg.standalone([("first", svg.colours(["a"]), chart), ("second", {}, chart)])
-    assert "var(" not in file
-    assert "#2a6fdb" in file
-    root = ElementTree.fromstring(file)
-    titles = [e.text for e in root.iter() if e.get("class") == "title"]
-    assert titles == ["first", "second"]
-    with pytest.raises(ValueError, match="not a chart"):
-        svg.standalone([("", {}, "<p>")])
-
-
-def test_raster_shows_the_sign():
-    drawing = svg.raster([(0, [1, -3])], 4, "pair")
-    fills = re.findall(r'<rect x="([\d.]+)".*?fill="([^"]+)"', drawing)
-    assert [colour for _, colour in fills] == ["var(--s1)", "var(--s5)"]
-    assert float(fills[1][0]) - float(fills[0][0]) == pytest.approx(2 * 180 / 4)
+    drawn = {file.name for file in response.draw(tmp_path)}
+    for name in drawn:
+        assert (tmp_path / name).read_text() == (DOCS / "neurons" / name).read_text(), name
+        assert f"](neurons/{name})" in (DOCS / "neurons.md").read_text(), name
+        ElementTree.parse(tmp_path / name)
+    assert drawn == {file.name for file in tmp_path.iterdir()}
+    assert drawn == {file.name for file in (DOCS / "neurons").iterdir()}
+    assert len(drawn) == len(response.PLOTS) + 1
 
 
 def test_documented_generator():

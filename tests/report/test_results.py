@@ -1,0 +1,143 @@
+"""The files of results: whatever they hold, one line of error or what they must hold."""
+
+import copy
+import json
+import os
+
+import pytest
+
+import spikewright
+from spikewright.errors import SpikewrightError
+from spikewright.report import results as files
+from spikewright.report.comparison import compare
+from spikewright.report.results import Evaluation, Synthesis, Verification, read_result
+
+KINDS = {"eval": Evaluation, "verify": Verification, "synth": Synthesis}
+DEEP = 100_000
+
+
+def refused(path, kind):
+    with pytest.raises(SpikewrightError) as caught:
+        read_result(path, kind)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert len(message) < 700
+    return message
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_complete_results_are_read_as_they_are(name, results, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(results[name]))
+    read = read_result(path, KINDS[name])
+    assert read == results[name]
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b"[]",
+        b"null",
+        b"NaN",
+        b'"text"',
+        b"[" * DEEP,
+        b"[" * DEEP + b"]" * DEEP,
+        b'{"schema": 2, "about": ' + b'{"a": ' * DEEP + b"1" + b"}" * DEEP + b"}",
+        b'{"schema": 2, "x": ' + b"9" * 5000 + b"}",
+        b'{"schema": 1e400}',
+        b'{"schema": NaN}',
+    ],
+    ids=range(13),
+)
+def test_what_is_no_result_is_refused(name, content, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    refused(path, KINDS[name])
+
+
+def places(value, at=()):
+    """The paths to everything inside `value`."""
+    inside = value.items() if isinstance(value, dict) else ()
+    inside = enumerate(value) if isinstance(value, list) else inside
+    for key, entry in inside:
+        yield (*at, key)
+        yield from places(entry, (*at, key))
+
+
+def outcome(path, kind):
+    """What was read, or None and the message."""
+    try:
+        return read_result(path, kind), ""
+    except SpikewrightError as error:
+        return None, str(error)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_field_is_checked(name, results, tmp_path):
+    """Each value replaced by others or left out: refused in one line, or shown without a fault."""
+    path = tmp_path / "x.json"
+    free = {"compile", "critical_path", "model", "resources", "seconds"}
+    free |= {"images_per_second", "about", "tools", "activity"}  # maps whose keys are open
+    for place in places(results[name]):
+        for value in (None, "x", -1, 10**30, 1e300, [], {}, {"x": [[]]}, True, "missing"):
+            changed = copy.deepcopy(results[name])
+            inner = changed
+            for key in place[:-1]:
+                inner = inner[key]
+            if value == "missing":
+                del inner[place[-1]]
+            else:
+                inner[place[-1]] = value
+            path.write_text(json.dumps(changed))
+            read, message = outcome(path, KINDS[name])
+            assert "\n" not in message
+            if read is None:
+                continue
+            assert place[0] in free or not isinstance(value, list | dict), (place, value)
+            if name == "eval":
+                compare([path])
+            assert read.keys() >= changed.keys()
+
+
+def test_no_other_file_is_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "lost").symlink_to("nowhere")
+    for name in ("pipe", "loop", "lost", "nothing", "."):
+        refused(tmp_path / name, Evaluation)
+    with pytest.raises(SpikewrightError):
+        read_result("a\0b", Evaluation)
+
+
+@pytest.mark.parametrize("file", [files.EVAL, files.VERIFY, files.SYNTH])
+def test_a_report_of_hostile_results_is_refused(build, file):
+    path = build.directory / file
+    for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to("nowhere")):
+        make()
+        try:
+            with pytest.raises(SpikewrightError, match=file):
+                spikewright.report(build)
+        finally:
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_fields_that_contradict_each_other(results, tmp_path):
+    evaluation, verification = results["eval"], results["verify"]
+    path = tmp_path / "x.json"
+    for result, kind, message in (
+        (evaluation | {"steps": 4}, Evaluation, "over_time.float_snn has 3 of 4 steps"),
+        (evaluation | {"compile": {"command": "x"}}, Evaluation, "compile has no conversion"),
+        (evaluation | {"kind": "report"}, Evaluation, "invalid enum value 'report', at .kind"),
+        (evaluation | {"schema": 1}, Evaluation, "of an older release"),
+        (evaluation | {"schema": 99}, Evaluation, "is newer than"),
+        (evaluation | {"more": 1}, Evaluation, "'more' is no field"),
+        (verification | {"equal": False}, Verification, "contradict each other"),
+        (verification | {"activity": {"scan": 0}}, Verification, "counts no clocks"),
+    ):
+        path.write_text(json.dumps(result))
+        assert message in refused(path, kind).replace("$", "")

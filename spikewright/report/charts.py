@@ -25,37 +25,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 __all__ = [
-    "PALETTE",
-    "Curve",
-    "Plot",
-    "accuracies",
-    "bars",
-    "course",
-    "image",
-    "inline",
-    "plots",
-    "raster",
-    "shares",
-    "standalone",
+    *("PALETTE", "Curve", "Plot"),
+    *("accuracies", "bars", "course", "image", "plots", "raster", "shares"),
+    *("inline", "standalone"),
 ]
 
-PALETTE = {
-    "s1": "#2a6fdb",
-    "s2": "#e08a1e",
-    "s3": "#2c9c6a",
-    "s4": "#a9b2c0",
-    "s5": "#c2484a",
-    "s6": "#8457c9",
-    "s7": "#1f97a8",
-    "s8": "#8a6d3b",
-    "ink": "#1b2230",
-    "soft": "#5b6576",
-    "rule": "#dfe3ea",
-    "track": "#e9ecf2",
-}
+SERIES = (
+    *("#2a6fdb", "#e08a1e", "#2c9c6a", "#a9b2c0"),
+    *("#c2484a", "#8457c9", "#1f97a8", "#8a6d3b"),
+)
+INK, SOFT, RULE, TRACK = "#1b2230", "#5b6576", "#dfe3ea", "#e9ecf2"
+PALETTE = {f"s{i}": colour for i, colour in enumerate(SERIES, 1)}
+PALETTE |= {"ink": INK, "soft": SOFT, "rule": RULE, "track": TRACK}
 """Colours by the name of the page's CSS variable; a dark page has others of these names."""
 
-SERIES = tuple(colour for name, colour in PALETTE.items() if re.fullmatch(r"s\d", name))
 _HUES = (*SERIES[:3], *SERIES[4:])
 """Without the grey."""
 
@@ -72,27 +55,20 @@ _STYLE = {
     "svg.hashsalt": "spikewright",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 12,
+    "text.color": INK,
     "text.parse_math": False,
-    "text.color": PALETTE["ink"],
     "axes.titlesize": 13,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.prop_cycle": cycler(color=SERIES),
-    "axes.labelcolor": PALETTE["soft"],
-    "axes.labelsize": 11,
     "axes.facecolor": "none",
-    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": PALETTE["rule"],
-    **{
-        f"{axis}.{name}": value
-        for axis in ("xtick", "ytick")
-        for name, value in {"color": PALETTE["soft"], "labelsize": 11}.items()
-    },
-    "xtick.bottom": False,
-    "ytick.left": False,
-    "legend.frameon": False,
+    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+    **dict.fromkeys(("xtick.bottom", "ytick.left", "legend.frameon"), False),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "axes.labelsize"), 11),
+    **dict.fromkeys(("xtick.color", "ytick.color", "axes.labelcolor"), SOFT),
+    "grid.color": RULE,
     "legend.fontsize": 12,
     "lines.linewidth": 2,
     "figure.dpi": 72,
@@ -155,11 +131,11 @@ def bars(values: Mapping[str, float]) -> Figure:
     figure = _figure(470, 26 * len(values) + 8)
     axes = figure.subplots()
     places = range(len(values))
-    full = axes.barh(places, max(values.values()) or 1, height=0.62, color=PALETTE["track"])
+    full = axes.barh(places, max(values.values()) or 1, height=0.62, color=TRACK)
     axes.bar_label(full, [f"{value:.3f}" for value in values.values()], padding=6)
     axes.barh(places, list(values.values()), height=0.62, color=SERIES[0])
     axes.set_yticks(places, list(values))
-    axes.tick_params("y", labelcolor=PALETTE["ink"], labelsize=12)
+    axes.tick_params("y", labelcolor=INK, labelsize=12)
     axes.grid(False)
     axes.xaxis.set_visible(False)
     axes.invert_yaxis()
@@ -225,7 +201,7 @@ def raster(trains: Mapping[str, Sequence[tuple[int, Sequence[int]]]], steps: int
         axes.set_xticks(range(1, steps + 1, max(1, steps // 8)))
         axes.grid(False)
         edges = np.arange(steps + 1) + 0.5
-        axes.vlines(edges, *axes.get_ylim(), PALETTE["rule"], linewidths=0.8, zorder=0.5)
+        axes.vlines(edges, *axes.get_ylim(), RULE, linewidths=0.8, zorder=0.5)
     return figure
 
 
@@ -336,7 +312,7 @@ def plots(shown: Sequence[Plot]) -> Figure:
     for axes, plot in zip(_row(figure, len(shown)), shown, strict=True):
         others = iter(SERIES)
         for name, points in plot.series.items():
-            ideal = {"color": PALETTE["soft"], "linestyle": _DASHES[1], "linewidth": 1.5}
+            ideal = {"color": SOFT, "linestyle": _DASHES[1], "linewidth": 1.5}
             look = ideal if name == plot.ideal else {"color": next(others)}
             axes.plot(*zip(*points, strict=True), label=name, **look)
         axes.set_title(plot.title, pad=26)

@@ -8,7 +8,7 @@ from typing import Any
 
 from spikewright.errors import SpikewrightError
 from spikewright.network import SCHEMA
-from spikewright.report.results import CHOICES, Evaluation, read_result
+from spikewright.report.results import CHOICES, read_result
 
 __all__ = ["compare", "shown_in_tables", "t_of"]
 
@@ -33,7 +33,7 @@ def compare(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     curves: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
     origins = []
     for path in paths:
-        result = read_result(path, Evaluation)
+        result = read_result(path, "eval")
         key = (_title(result), result["label"], result["weight_bits"])
         kind = _kind(result)
         origins.append(_origin(path, result))

@@ -13,28 +13,14 @@ from spikewright.files import read_npz
 from spikewright.machine.images import Build
 from spikewright.network import INPUT, SCHEMA, InputCode, Layer, Network
 from spikewright.report.description import describe
-from spikewright.report.results import (
-    EVAL,
-    SYNTH,
-    VERIFY,
-    Evaluation,
-    Synthesis,
-    Verification,
-    read_result,
-)
+from spikewright.report.results import RESULTS, read_result
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sw.passes.quantise import quantisation_error
 
 __all__ = ["EXPECTED", "clocks", "expected", "summarise"]
 
 EXPECTED = "expected.npz"
-
-RESULTS = {
-    "eval": (EVAL, Evaluation),
-    "verify": (VERIFY, Verification),
-    "synth": (SYNTH, Synthesis),
-}
-"""By their names among the facts."""
+EVAL, VERIFY, SYNTH = (f"{command}.json" for command in RESULTS)
 
 RASTER_ROWS = 32
 """The most neurons of a layer that the raster shows."""
@@ -51,7 +37,7 @@ def expected(build: Build) -> dict[str, npt.NDArray[Any]] | None:
 def summarise(build: Build, name: str) -> dict[str, Any]:
     """All facts of `build`, shown as `name`, as plain JSON; what was not obtained is None."""
     network, shape = build.network, build.mapping.shape
-    results = {name: _stored(build, file, kind) for name, (file, kind) in RESULTS.items()}
+    results = {command: _stored(build, command) for command in RESULTS}
     sample = expected(build)
     run = None if sample is None else Golden(network).run(sample["x"])
     memories = [
@@ -84,9 +70,9 @@ def summarise(build: Build, name: str) -> dict[str, Any]:
     }
 
 
-def _stored(build: Build, file: str, kind: type[Any]) -> dict[str, Any] | None:
-    path = build.directory / file
-    return read_result(path, kind) if os.path.lexists(path) else None
+def _stored(build: Build, command: str) -> dict[str, Any] | None:
+    path = build.directory / f"{command}.json"
+    return read_result(path, command) if os.path.lexists(path) else None
 
 
 # ------------------------------------------------------------------------------------------- layers

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from spikewright.files import PathLike
 from spikewright.records import read_record, to_builtins
 
-__all__ = [
-    "CHOICES",
-    "EVAL",
-    "SYNTH",
-    "VERIFY",
-    "Evaluation",
-    "Synthesis",
-    "Verification",
-    "read_result",
-]
-
-EVAL = "eval.json"
-VERIFY = "verify.json"
-SYNTH = "synth.json"
+__all__ = ["CHOICES", "RESULTS", "Evaluation", "Synthesis", "Verification", "read_result"]
 
 OLDEST = 2
 """The first schema whose evaluations were of this form."""
@@ -198,13 +185,14 @@ class Synthesis:
     about: Origin
 
 
-T = TypeVar("T", Evaluation, Verification, Synthesis)
+RESULTS: dict[str, type] = {"eval": Evaluation, "verify": Verification, "synth": Synthesis}
+"""What each command writes into the build, as ``COMMAND.json``."""
 
 
-def read_result(path: PathLike, kind: type[T]) -> dict[str, Any]:
-    """What stands in `path`, checked to be a `kind`, as plain JSON; raises SpikewrightError."""
-    command = {Evaluation: "eval", Verification: "verify", Synthesis: "synth"}[kind]
+def read_result(path: PathLike, command: str) -> dict[str, Any]:
+    """What `command` wrote into `path`, checked, as plain JSON; raises SpikewrightError."""
+    oldest = OLDEST if command == "eval" else None
     remedy = f"write it again with spikewright {command}, or delete it"
-    oldest = OLDEST if kind is Evaluation else None
-    result: dict[str, Any] = to_builtins(read_record(path, kind, oldest=oldest, remedy=remedy))
+    record = read_record(path, RESULTS[command], oldest=oldest, remedy=remedy)
+    result: dict[str, Any] = to_builtins(record)
     return result

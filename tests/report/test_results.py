@@ -8,17 +8,15 @@ import pytest
 
 import spikewright
 from spikewright.errors import SpikewrightError
-from spikewright.report import results as files
 from spikewright.report.comparison import compare
-from spikewright.report.results import Evaluation, Synthesis, Verification, read_result
+from spikewright.report.results import RESULTS, read_result
 
-KINDS = {"eval": Evaluation, "verify": Verification, "synth": Synthesis}
 DEEP = 100_000
 
 
-def refused(path, kind):
+def refused(path, command):
     with pytest.raises(SpikewrightError) as caught:
-        read_result(path, kind)
+        read_result(path, command)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -26,15 +24,15 @@ def refused(path, kind):
     return message
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", RESULTS)
 def test_complete_results_are_read_as_they_are(name, results, tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(results[name]))
-    read = read_result(path, KINDS[name])
+    read = read_result(path, name)
     assert read == results[name]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", RESULTS)
 @pytest.mark.parametrize(
     "content",
     [
@@ -57,7 +55,7 @@ def test_complete_results_are_read_as_they_are(name, results, tmp_path):
 def test_what_is_no_result_is_refused(name, content, tmp_path):
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    refused(path, KINDS[name])
+    refused(path, name)
 
 
 def places(value, at=()):
@@ -69,15 +67,15 @@ def places(value, at=()):
         yield from places(entry, (*at, key))
 
 
-def outcome(path, kind):
+def outcome(path, command):
     """What was read, or None and the message."""
     try:
-        return read_result(path, kind), ""
+        return read_result(path, command), ""
     except SpikewrightError as error:
         return None, str(error)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", RESULTS)
 def test_every_field_is_checked(name, results, tmp_path):
     """Each value replaced by others or left out: refused in one line, or shown without a fault."""
     path = tmp_path / "x.json"
@@ -94,7 +92,7 @@ def test_every_field_is_checked(name, results, tmp_path):
             else:
                 inner[place[-1]] = value
             path.write_text(json.dumps(changed))
-            read, message = outcome(path, KINDS[name])
+            read, message = outcome(path, name)
             assert "\n" not in message
             if read is None:
                 continue
@@ -109,12 +107,12 @@ def test_no_other_file_is_waited_for(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "lost").symlink_to("nowhere")
     for name in ("pipe", "loop", "lost", "nothing", "."):
-        refused(tmp_path / name, Evaluation)
+        refused(tmp_path / name, "eval")
     with pytest.raises(SpikewrightError):
-        read_result("a\0b", Evaluation)
+        read_result("a\0b", "eval")
 
 
-@pytest.mark.parametrize("file", [files.EVAL, files.VERIFY, files.SYNTH])
+@pytest.mark.parametrize("file", [f"{command}.json" for command in RESULTS])
 def test_a_report_of_hostile_results_is_refused(build, file):
     path = build.directory / file
     for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to("nowhere")):
@@ -129,15 +127,15 @@ def test_a_report_of_hostile_results_is_refused(build, file):
 def test_fields_that_contradict_each_other(results, tmp_path):
     evaluation, verification = results["eval"], results["verify"]
     path = tmp_path / "x.json"
-    for result, kind, message in (
-        (evaluation | {"steps": 4}, Evaluation, "over_time.float_snn has 3 of 4 steps"),
-        (evaluation | {"compile": {"command": "x"}}, Evaluation, "compile has no conversion"),
-        (evaluation | {"kind": "report"}, Evaluation, "invalid enum value 'report', at .kind"),
-        (evaluation | {"schema": 1}, Evaluation, "of an older release"),
-        (evaluation | {"schema": 99}, Evaluation, "is newer than"),
-        (evaluation | {"more": 1}, Evaluation, "'more' is no field"),
-        (verification | {"equal": False}, Verification, "contradict each other"),
-        (verification | {"activity": {"scan": 0}}, Verification, "counts no clocks"),
+    for result, command, message in (
+        (evaluation | {"steps": 4}, "eval", "over_time.float_snn has 3 of 4 steps"),
+        (evaluation | {"compile": {"command": "x"}}, "eval", "compile has no conversion"),
+        (evaluation | {"kind": "report"}, "eval", "invalid enum value 'report', at .kind"),
+        (evaluation | {"schema": 1}, "eval", "of an older release"),
+        (evaluation | {"schema": 99}, "eval", "is newer than"),
+        (evaluation | {"more": 1}, "eval", "'more' is no field"),
+        (verification | {"equal": False}, "verify", "contradict each other"),
+        (verification | {"activity": {"scan": 0}}, "verify", "counts no clocks"),
     ):
         path.write_text(json.dumps(result))
-        assert message in refused(path, kind).replace("$", "")
+        assert message in refused(path, command).replace("$", "")

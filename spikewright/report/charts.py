@@ -70,6 +70,9 @@ _STYLE = {
     **dict.fromkeys(("xtick.color", "ytick.color", "axes.labelcolor"), SOFT),
     "grid.color": RULE,
     "legend.fontsize": 12,
+    "legend.borderpad": 0,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.4,
     "lines.linewidth": 2,
     "figure.dpi": 72,
     "figure.facecolor": "none",
@@ -99,7 +102,7 @@ def inline(figure: Figure, label: str) -> Markup:
     text = _svg(figure, Creator=None, Format=None, Type=None)
     text = re.sub(r"<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
     variables = {colour: f"var(--{name})" for name, colour in PALETTE.items()}
-    text = re.sub(r"(?<=: )#[0-9a-f]{6}", lambda colour: variables[colour[0]], text)
+    text = re.sub(r"(?<=: )#[0-9a-f]{6}", lambda found: variables.get(found[0], found[0]), text)
     width, height = (72 * inches for inches in figure.get_size_inches())
     head = (
         f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" '
@@ -164,11 +167,11 @@ def course(series: Mapping[str, Sequence[float]], levels: Mapping[str, float]) -
     """Shares over the steps 1..T, and constant `levels` as dashed lines."""
     figure = _figure(460, 290)
     axes = figure.subplots()
-    for name, values in series.items():
-        (line,) = axes.plot(range(1, len(values) + 1), values, label=name)
+    for colour, (name, values) in zip(SERIES, series.items(), strict=False):
+        axes.plot(range(1, len(values) + 1), values, color=colour, label=name)
         for t, value in enumerate(values[:MARKED], 1):
             tip = f"{name}, t = {t}: {value:.2%}"
-            _point(axes, t, value, line.get_color(), tip, size=6 if len(values) <= 32 else 3)
+            _point(axes, t, value, colour, tip, size=6 if len(values) <= 32 else 3)
     for colour, (name, value) in zip(SERIES[len(series) :], levels.items(), strict=False):
         axes.axhline(value, color=colour, linewidth=1.5, linestyle=_DASHES[1], label=name)
     axes.set_xlabel("time step t")
@@ -209,8 +212,9 @@ def image(pixels: Sequence[Sequence[Sequence[int]]], peak: int, label: str) -> M
     """A frame ``(C, H, W)`` of one (grey) or three (colour) channels as an embedded PNG."""
     channels = np.array(pixels if len(pixels) == 3 else [pixels[0]] * 3)
     file = io.BytesIO()
+    unsigned: Any = {"Software": None}
     shades = (channels * 255 // peak).astype(np.uint8).transpose(1, 2, 0)
-    png.imsave(file, shades, format="png", metadata={"Software": None})
+    png.imsave(file, shades, format="png", metadata=unsigned)
     encoded = base64.b64encode(file.getvalue()).decode()
     return Markup(
         f'<img class="frame" alt="{escape(label)}" src="data:image/png;base64,{encoded}">'
@@ -311,24 +315,15 @@ def plots(shown: Sequence[Plot]) -> Figure:
     figure = _figure(480 * len(shown), 340)
     for axes, plot in zip(_row(figure, len(shown)), shown, strict=True):
         others = iter(SERIES)
+        dashed = {"color": SOFT, "linestyle": _DASHES[1], "linewidth": 1.5}
         for name, points in plot.series.items():
-            ideal = {"color": SOFT, "linestyle": _DASHES[1], "linewidth": 1.5}
-            look = ideal if name == plot.ideal else {"color": next(others)}
+            look: Any = dashed if name == plot.ideal else {"color": next(others)}
             axes.plot(*zip(*points, strict=True), label=name, **look)
         axes.set_title(plot.title, pad=26)
         axes.set_xlabel(plot.axes[0])
         axes.set_ylabel(plot.axes[1])
         axes.margins(0)
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=len(plot.series),
-            borderaxespad=0.2,
-            columnspacing=1.2,
-            handlelength=1.4,
-            handletextpad=0.5,
-            borderpad=0,
-        )
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(plot.series))
     return figure
 
 
@@ -341,9 +336,9 @@ def _row(figure: Figure, columns: int) -> Iterable[Axes]:
 
 def _point(axes: Axes, x: float, y: float, colour: str, tip: str, *, size: float) -> None:
     """A dot: a line of no length whose ends are round."""
-    round_ = {"linewidth": size, "solid_capstyle": "round", "zorder": 3}
-    axes.plot([x, x], [y, y], color=colour, gid=_TIP + tip, **round_)
+    look: Any = {"color": colour, "linewidth": size, "solid_capstyle": "round", "zorder": 3}
+    axes.plot([x, x], [y, y], gid=_TIP + tip, **look)
 
 
 def _legend(figure: Figure, *, columns: int) -> None:
-    figure.legend(loc="outside lower left", ncols=columns, handlelength=2, columnspacing=1.5)
+    figure.legend(loc="outside lower left", ncols=columns)

@@ -193,6 +193,6 @@ def read_result(path: PathLike, command: str) -> dict[str, Any]:
     """What `command` wrote into `path`, checked, as plain JSON; raises SpikewrightError."""
     oldest = OLDEST if command == "eval" else None
     remedy = f"write it again with spikewright {command}, or delete it"
-    record = read_record(path, RESULTS[command], oldest=oldest, remedy=remedy)
+    record: Any = read_record(path, RESULTS[command], oldest=oldest, remedy=remedy)
     result: dict[str, Any] = to_builtins(record)
     return result

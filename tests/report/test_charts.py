@@ -204,6 +204,10 @@ def test_inline_takes_the_page_s_colours():
     assert not re.search(r"\bid=|href=|url\(|https?:|<style|<\?xml", text)
 
 
+def test_a_colour_in_a_name_is_text():
+    assert texts(charts.inline(charts.bars({"a: #123456": 1.0}), "x"))[0] == "a: #123456"
+
+
 def test_nothing_of_pyplot_is_changed():
     import matplotlib
 

@@ -72,7 +72,7 @@ def hostile(value, text):
 
 def test_names_are_text_wherever_they_come_from(build, results, read_page):
     """Of a build, its layers and files, of every result; in tables, captions and drawings."""
-    text = "<script>$x_{\"'&"
+    text = "<script>$x_{$\"'&"
     facts = summarise(build, "name") | results | {"clocks": clocks(results["verify"])}
     results["synth"]["resources"] = {text: {"used": 1, "available": 2, "share": 0.5}}
     page = render(hostile(facts, text))
@@ -86,7 +86,7 @@ def test_names_are_text_wherever_they_come_from(build, results, read_page):
 
 
 def test_names_in_a_comparison_are_text(tmp_path, results, read_page):
-    text = "_<script>$x_{\"'&"
+    text = "_<script>$x_{$\"'&"
     result = results["eval"]
     result |= {"frames": text + "set", "label": text + "label"}
     result["about"]["command"] = text + "command"
@@ -112,7 +112,9 @@ def test_equal_facts_give_equal_pages(build, tmp_path, results):
     """In other processes too, whatever the user has set for matplotlib."""
     facts = summarise(build, "name") | results | {"clocks": clocks(results["verify"])}
     (tmp_path / "facts.json").write_text(spikewright.records.to_json(facts))
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\nlines.linewidth: 9\n")
+    (tmp_path / "matplotlibrc").write_text(
+        "axes.xmargin: 0.4\nxtick.direction: in\nfont.size: 30\n"
+    )
     script = (
         "import json, sys; from spikewright.report.page import render; "
         "sys.stdout.buffer.write(render(json.load(open('facts.json'))).encode())"

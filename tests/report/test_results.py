@@ -3,13 +3,20 @@
 import copy
 import json
 import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import spikewright
+from spikewright.boards.synth import CriticalPath, SynthReport
 from spikewright.errors import SpikewrightError
+from spikewright.records import to_json
 from spikewright.report.comparison import compare
+from spikewright.report.facts import ACTIVITIES
 from spikewright.report.results import RESULTS, read_result
+from spikewright.sim.rtl.compare import Mismatch
+from spikewright.sim.rtl.verify import VerifyReport
 
 DEEP = 100_000
 
@@ -139,3 +146,27 @@ def test_fields_that_contradict_each_other(results, tmp_path):
     ):
         path.write_text(json.dumps(result))
         assert message in refused(path, command).replace("$", "")
+
+
+def test_what_the_commands_write_is_read(build, results, tmp_path):
+    """A field that a command writes and this contract lacks, or the reverse, is an error."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(256, size=(5, 1, 10, 10), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", x=x, y=rng.integers(4, size=5))
+    path = tmp_path / "x.json"
+    try:
+        evaluated = spikewright.evaluate(build, tmp_path / "data.npz", save=path)
+    finally:
+        (build.directory / "eval.json").unlink(missing_ok=True)
+    assert read_result(path, "eval") == json.loads(json.dumps(evaluated))
+    mismatch = Mismatch("a", 1, None, None, 2, "spike", 1, 0, 3)
+    clocks, activity = np.array([5, 6]), dict.fromkeys(ACTIVITIES, 1)
+    verified = VerifyReport("pysim", 2, 1, mismatch, clocks, activity, 3.0, 4, None)
+    for result in (verified, replace(verified, mismatch=None)):
+        rest = {name: results["verify"][name] for name in ("model", "frames", "seconds", "about")}
+        path.write_text(to_json(result.to_json() | rest))
+        assert read_result(path, "verify")["equal"] is result.equal
+    slowest = CriticalPath("a", "b", 1.0, 0.5, ("n",))
+    made = SynthReport("b", "d", "x.bit", 50.0, 60.0, 1, {"LUT": (1, 2)}, slowest, {"yosys": "1"})
+    path.write_text(to_json(made.to_json() | {"about": results["synth"]["about"]}))
+    assert read_result(path, "synth")["resources"]["LUT"]["share"] == 0.5

@@ -19,8 +19,8 @@ from lab.readings import run
 from spikewright.files import write_text
 from spikewright.network import InputCode, InputSpec
 from spikewright.network.neuron import Negative, NeuronSpec, Rounding, Tie, Window
-from spikewright.report import charts
-from spikewright.report.charts import Plot
+from spikewright.reports import charts
+from spikewright.reports.charts import Plot
 from spikewright.sim.golden.encoders import encode, signed_digits
 from spikewright.sim.golden.neurons import max_pool_spikes
 

@@ -35,10 +35,10 @@ from spikewright.network.conversion import Conversion, exact_settle
 from spikewright.network.frames import Frames, random_frames
 from spikewright.progress import Report, silent
 from spikewright.provenance import provenance
-from spikewright.report import comparison
-from spikewright.report import facts as summary
-from spikewright.report.description import describe
-from spikewright.report.page import render, render_comparison
+from spikewright.reports import comparison
+from spikewright.reports import facts as summary
+from spikewright.reports.description import describe
+from spikewright.reports.page import render, render_comparison
 
 if TYPE_CHECKING:
     import torch
@@ -495,7 +495,7 @@ def compare(
 ) -> dict[str, Any]:
     """Write the page `out` of several results that :func:`evaluate` saved; its facts are returned.
 
-    :func:`spikewright.report.comparison.compare` has what they hold.
+    :func:`spikewright.reports.comparison.compare` has what they hold.
     """
     page = Path(out)
     _check_parent(page)

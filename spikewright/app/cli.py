@@ -181,7 +181,7 @@ def _print_verify(result: Result) -> None:
 
 
 def _print_clocks(result: Result) -> None:
-    from spikewright.report.facts import clocks
+    from spikewright.reports.facts import clocks
 
     facts = clocks(result)
     if facts is None:
@@ -236,7 +236,7 @@ def _print_over_time(result: Result) -> None:
 
 
 def _print_compare(facts: Result) -> None:
-    from spikewright.report.comparison import shown_in_tables, t_of
+    from spikewright.reports.comparison import shown_in_tables, t_of
 
     header = (
         *("method", "bits", "T", "ANN", "float SNN", "integer SNN", "spikes"),
@@ -352,7 +352,7 @@ def _conversion(args: argparse.Namespace, trained: Conversion | None) -> Convers
 def _compile(args: argparse.Namespace, progress: Progress) -> Result:
     from spikewright.app import api
     from spikewright.network import FloatNetwork
-    from spikewright.report import facts as summary
+    from spikewright.reports import facts as summary
 
     api.check_target(args.output)
     trained = api.saved_target(args.model)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from spikewright.files import read_npz
 from spikewright.machine.images import Build
 from spikewright.network import INPUT, SCHEMA, InputCode, Layer, Network
-from spikewright.report.description import describe
-from spikewright.report.results import RESULTS, read_result
+from spikewright.reports.description import describe
+from spikewright.reports.results import RESULTS, read_result
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sw.passes.quantise import quantisation_error
 

@@ -8,7 +8,7 @@ import pytest
 from spikewright.app.api import compare
 from spikewright.app.cli import main
 from spikewright.errors import SpikewrightError
-from spikewright.report.page import render_comparison
+from spikewright.reports.page import render_comparison
 
 CHOICES = {
     "conversion": {"neuron": "if"},

@@ -12,9 +12,9 @@ import spikewright
 from spikewright.boards.synth import CriticalPath, SynthReport
 from spikewright.errors import SpikewrightError
 from spikewright.records import to_json
-from spikewright.report.comparison import compare
-from spikewright.report.facts import ACTIVITIES
-from spikewright.report.results import RESULTS, read_result
+from spikewright.reports.comparison import compare
+from spikewright.reports.facts import ACTIVITIES
+from spikewright.reports.results import RESULTS, read_result
 from spikewright.sim.rtl.compare import Mismatch
 from spikewright.sim.rtl.verify import VerifyReport
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from spikewright.report.comparison import shown_in_tables, t_of
-from spikewright.report.notation import by, number, percent, points, span
+from spikewright.reports.comparison import shown_in_tables, t_of
+from spikewright.reports.notation import by, number, percent, points, span
 
 __all__ = ["kinds", "render", "render_comparison"]
 
@@ -20,18 +20,18 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(facts: Facts) -> str:
-    """The page of `facts`, as :func:`~spikewright.report.facts.summarise` gives them."""
+    """The page of `facts`, as :func:`~spikewright.reports.facts.summarise` gives them."""
     return _environment().get_template("report.html.j2").render(facts)
 
 
 def render_comparison(facts: Facts) -> str:
-    """The page of `facts`, as :func:`~spikewright.report.comparison.compare` gives them."""
+    """The page of `facts`, as :func:`~spikewright.reports.comparison.compare` gives them."""
     return _environment().get_template("comparison.html.j2").render(facts)
 
 
 @cache
 def _environment() -> Environment:
-    from spikewright.report import charts, drawings  # matplotlib is slow to import
+    from spikewright.reports import charts, drawings  # matplotlib is slow to import
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -9,7 +9,7 @@ from torch import nn
 
 import spikewright
 from spikewright.errors import SpikewrightError
-from spikewright.report.facts import clocks, summarise
+from spikewright.reports.facts import clocks, summarise
 from spikewright.sim.golden.model import Golden
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from spikewright.report import charts
-from spikewright.report.comparison import shown_in_tables, t_of
-from spikewright.report.notation import number, percent
+from spikewright.reports import charts
+from spikewright.reports.comparison import shown_in_tables, t_of
+from spikewright.reports.notation import number, percent
 
 __all__ = ["accuracy_over", "accuracy_over_time", "activity", "frame", "spike_rates", "spikes"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from spikewright.errors import SpikewrightError
 from spikewright.network import SCHEMA
-from spikewright.report.results import CHOICES, read_result
+from spikewright.reports.results import CHOICES, read_result
 
 __all__ = ["compare", "shown_in_tables", "t_of"]
 

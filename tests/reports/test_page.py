@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import spikewright
-from spikewright.report.comparison import compare
-from spikewright.report.facts import clocks, summarise
-from spikewright.report.page import kinds, render, render_comparison
+from spikewright.reports.comparison import compare
+from spikewright.reports.facts import clocks, summarise
+from spikewright.reports.page import kinds, render, render_comparison
 
 
 def test_page_without_results_says_how_to_get_them(build, read_page):
@@ -116,7 +116,7 @@ def test_equal_facts_give_equal_pages(build, tmp_path, results):
         "axes.xmargin: 0.4\nxtick.direction: in\nfont.size: 30\n"
     )
     script = (
-        "import json, sys; from spikewright.report.page import render; "
+        "import json, sys; from spikewright.reports.page import render; "
         "sys.stdout.buffer.write(render(json.load(open('facts.json'))).encode())"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
@@ -125,7 +125,7 @@ def test_equal_facts_give_equal_pages(build, tmp_path, results):
 
 def test_the_facts_alone_need_no_matplotlib():
     script = (
-        "import sys, spikewright.app.api, spikewright.report.facts, spikewright.report.page; "
+        "import sys, spikewright.app.api, spikewright.reports.facts, spikewright.reports.page; "
         "print('matplotlib' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

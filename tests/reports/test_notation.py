@@ -1,6 +1,6 @@
 """Numbers as they are written."""
 
-from spikewright.report.notation import by, number, percent, points, span
+from spikewright.reports.notation import by, number, percent, points, span
 
 
 def test_numbers():

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from spikewright.report import charts
-from spikewright.report.charts import PALETTE, SERIES, Curve, Plot
+from spikewright.reports import charts
+from spikewright.reports.charts import PALETTE, SERIES, Curve, Plot
 
 
 def marks(axes):

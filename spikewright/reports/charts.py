@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import matplotlib
 import numpy as np
 from cycler import cycler
 from markupsafe import Markup
@@ -93,7 +94,7 @@ def standalone(figure: Figure) -> str:
     """The text of an SVG file on white ground."""
     figure.set_facecolor("#ffffff")
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
-    return _svg(figure, Creator="Spikewright")
+    return _svg(figure, Creator=f"Spikewright, Matplotlib {matplotlib.__version__}")
 
 
 @_styled

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -209,8 +210,6 @@ def test_a_colour_in_a_name_is_text():
 
 
 def test_nothing_of_pyplot_is_changed():
-    import matplotlib
-
     before = dict(matplotlib.rcParams)
     charts.standalone(charts.plots([SQUARE]))
     assert dict(matplotlib.rcParams) == before

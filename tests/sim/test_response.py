@@ -1,8 +1,10 @@
 """Response curves: where they must be the activation itself, and that the docs show these."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from spikewright.network import InputCode
 from spikewright.network.neuron import NeuronSpec, Rounding
 from spikewright.sim.golden.encoders import xorshift32
 
+MATPLOTLIB = f"Matplotlib {matplotlib.__version__}<"
 DOCS = Path(__file__).parents[2] / "docs"
 Z = np.arange(-0.2, 1.2001, 0.05)
 
@@ -64,7 +67,10 @@ def test_codes_tell_the_pixel():
 def test_documented_drawings_are_what_the_script_draws(tmp_path):
     drawn = {file.name for file in response.draw(tmp_path)}
     for name in drawn:
-        assert (tmp_path / name).read_text() == (DOCS / "neurons" / name).read_text(), name
+        new, kept = ((folder / name).read_text() for folder in (tmp_path, DOCS / "neurons"))
+        assert re.findall(">(.*)</text>", new) == re.findall(">(.*)</text>", kept), name
+        if MATPLOTLIB in kept:  # another release may place things elsewhere
+            assert new == kept, name
         assert f"](neurons/{name})" in (DOCS / "neurons.md").read_text(), name
         ElementTree.parse(tmp_path / name)
     assert drawn == {file.name for file in tmp_path.iterdir()}

@@ -40,9 +40,7 @@ class Options:
     """
 
     shape: tuple[_Size, _Size, _Size] = (1, 28, 28)
-    classes: _WIDEST = 64
-
-_Size = 10
+    classes: _Size = 10
     width: float = 1.0
     norm: bool = False
     activation: str = "qcfs"

@@ -150,7 +150,7 @@ def test_what_is_not_known_is_refused():
         SpikewrightError, match=r"^net lenet5: takes 28x28 or 32x32 images, not 30x30"
     ):
         make("lenet5", (1, 30, 30))
-    with pytest.raises(SpikewrightError, match=r"^net mlp: width 0: must be positive"):
+    with pytest.raises(SpikewrightError, match=r"^net mlp: width 0.0: must be positive"):
         make("mlp", width=0)
     with pytest.raises(
         SpikewrightError, match=r"^net mlp: width inf: must be positive, at most 64"

@@ -19,9 +19,9 @@ from spikewright.sw.models import nets
 from spikewright.sw.models.reading import load_saved
 from spikewright.sw.passes.convert import convert
 from spikewright.sw.passes.quantise import quantise
-from spikewright.sw.training import train
+from spikewright.sw.training import batches, epoch, judging, train
 from spikewright.sw.training.data import load
-from spikewright.sw.training.train import Settings
+from spikewright.sw.training.settings import METHODS, Settings
 
 torch.set_num_threads(1)
 QUICK = Settings(net="mlp", width=0.25, epochs=3, batch=32, levels=4, steps=4, validation=100)
@@ -75,7 +75,7 @@ def equal(a, b):
 
 @pytest.mark.parametrize(
     ("method", "net"),
-    [*((method, "mlp") for method in train.METHODS), *((m, "lenet5") for m in ("qcfs", "relu"))],
+    [*((method, "mlp") for method in METHODS), *((m, "lenet5") for m in ("qcfs", "relu"))],
 )
 def test_patterns_are_learned_and_recorded(folder, tmp_path, method, net):
     steps = 0 if method == "qffs" else 16
@@ -132,7 +132,7 @@ def test_what_follows_from_other_settings():
     assert Settings("qffs", counts=True).metadata()["kwargs"]["counts"] is True
     assert Settings("qffs", counts=True).conversion.readout.value == "counts"
     assert " --counts " in Settings(counts=True).command
-    assert cli._METHODS == train.METHODS
+    assert cli._METHODS == METHODS
 
 
 @pytest.mark.parametrize("method", ["nq", "qffs", "calif"])
@@ -183,8 +183,10 @@ def test_every_batch_has_noise_of_its_own(folder, tmp_path, monkeypatch):
 
 def test_epochs_are_judged_by_settled_neurons(folder, tmp_path, monkeypatch):
     judged = []
-    golden = train.Golden
-    monkeypatch.setattr(train, "Golden", lambda network: judged.append(network) or golden(network))
+    golden = judging.Golden
+    monkeypatch.setattr(
+        judging, "Golden", lambda network: judged.append(network) or golden(network)
+    )
     settings = Settings(**{**vars(QUICK), "method": "qffs", "levels": 3, "steps": 3, "epochs": 1})
     train.train(tmp_path / "net.safetensors", settings, data_dir=folder)
     counts = Settings(**{**vars(settings), "counts": True})
@@ -261,7 +263,7 @@ def test_the_weights_of_the_best_epoch_are_kept(folder, tmp_path, monkeypatch):
         states.append({name: value.clone() for name, value in module.state_dict().items()})
         return next(scores, 0.0)
 
-    monkeypatch.setattr(train, "_spiking_accuracy", score)
+    monkeypatch.setattr(train, "spiking_accuracy", score)
     record = train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder)
     assert record["epoch"] == 2
     assert equal(weights(tmp_path / "net.safetensors"), states[1])
@@ -335,7 +337,7 @@ def test_progress_counts_up_to_the_end(folder, tmp_path):
         ({"epochs": 0}, "^epochs 0: must be at least 1"),
         ({"steps": -1}, "^steps -1: must be at least 1"),
         ({"seed": -1}, "^seed -1: must not be negative"),
-        ({"seed": 2**32}, "^seed 4294967296: must be less than"),
+        ({"seed": 2**32}, "^seed 4294967296: must be at most"),
         ({"norm": True, "batch": 1}, "^batch 1: gives norm no variance"),
         ({"lr": 0.0}, "^lr 0.0: must be positive"),
         ({"lr": float("nan")}, "^lr nan: must be positive"),
@@ -365,9 +367,9 @@ def test_no_batch_is_of_one_image(folder, tmp_path):
     assert len(record["scores"]) == 1
     order = torch.arange(9)
     for size, sizes in ((4, [4, 5]), (5, [5, 4]), (8, [9]), (9, [9]), (20, [9]), (1, [1] * 9)):
-        batches = train._batches(order, size)
-        assert [len(batch) for batch in batches] == sizes
-        assert torch.equal(torch.cat(batches), order)
+        parts = batches.batches(order, size)
+        assert [len(batch) for batch in parts] == sizes
+        assert torch.equal(torch.cat(parts), order)
 
 
 @pytest.mark.parametrize("net", ["vgg8", "vgg9", "resnet11", "mobilenet20"])
@@ -394,9 +396,9 @@ def test_images_are_judged_in_parts(folder, tmp_path, monkeypatch):
     """All at once the spike counts of a deep network need tens of gigabytes."""
     whole = train.train(tmp_path / "a.safetensors", QUICK, data_dir=folder)
     parts = []
-    run = train.Golden.run
-    monkeypatch.setattr(train, "_JUDGED", 60)
-    monkeypatch.setattr(train.Golden, "run", lambda g, x: parts.append(len(x)) or run(g, x))
+    run = judging.Golden.run
+    monkeypatch.setattr(judging, "_JUDGED", 60)
+    monkeypatch.setattr(judging.Golden, "run", lambda g, x: parts.append(len(x)) or run(g, x))
     record = train.train(tmp_path / "b.safetensors", QUICK, data_dir=folder)
     assert parts == [60, 40] * 3 + [60, 60, 60, 20]
     assert record["scores"] == whole["scores"]
@@ -427,8 +429,8 @@ def test_steep_gradients_are_cut_and_others_left_alone(folder, tmp_path, monkeyp
 
     monkeypatch.setattr(torch.optim, "SGD", Spy)
     paths = []
-    for limit in (1e9, train._STEEPEST, 0.05):
-        monkeypatch.setattr(train, "_STEEPEST", limit)
+    for limit in (1e9, epoch._STEEPEST, 0.05):
+        monkeypatch.setattr(epoch, "_STEEPEST", limit)
         paths.append(tmp_path / f"{limit}.safetensors")
         train.train(paths[-1], QUICK, data_dir=folder)
     free, usual, cut = np.split(np.array(norms), 3)
@@ -440,7 +442,7 @@ def test_steep_gradients_are_cut_and_others_left_alone(folder, tmp_path, monkeyp
 
 
 def test_an_epoch_that_cannot_become_spiking_is_said(folder, tmp_path, monkeypatch):
-    judge, judged = train._spiking_accuracy, []
+    judge, judged = train.spiking_accuracy, []
 
     def fail(*arguments):
         judged.append(judge(*arguments))
@@ -448,7 +450,7 @@ def test_an_epoch_that_cannot_become_spiking_is_said(folder, tmp_path, monkeypat
             raise SpikewrightError("layer layer1: the threshold is too small")
         return judged[-1]
 
-    monkeypatch.setattr(train, "_spiking_accuracy", fail)
+    monkeypatch.setattr(train, "spiking_accuracy", fail)
     with pytest.raises(SpikewrightError) as error:
         train.train(tmp_path / "net.safetensors", QUICK, data_dir=folder)
     assert re.fullmatch(
@@ -480,11 +482,11 @@ def test_images_are_moved_and_mirrored_and_nothing_else():
                 key = tuple(source[dy : dy + 3, dx : dx + 4].flatten().tolist())
                 allowed[key] = (mirrored, dy, dx)
     generator = torch.Generator().manual_seed(0)
-    got = train._augmented(many, Settings(flip=True, shift=1), generator)
+    got = batches.augmented(many, Settings(flip=True, shift=1), generator)
     seen = {tuple(x.flatten().tolist()) for x in got}
     assert seen == set(allowed)
     assert got.stride() == (12, 12, 4, 1)  # strides of NHWC make noise several times slower
-    same = train._augmented(many, Settings(), generator)
+    same = batches.augmented(many, Settings(), generator)
     assert torch.equal(same, many)
 
 
@@ -529,7 +531,7 @@ def test_a_start_must_be_a_trained_network_of_the_same_kind(folder, tmp_path):
         Settings.continued(other)
 
 
-@pytest.mark.parametrize("method", train.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_integers_in_training_are_those_of_the_compiler(folder, tmp_path, method, bits):
     """Fine-tuned weights over their scale, and what quantise makes of them, to the last one."""

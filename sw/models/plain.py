@@ -20,9 +20,8 @@ def _add(net: nn.Sequential, index: int, layer: nn.Conv2d | nn.Linear, options: 
     """A hidden layer, what normalises it and its activation."""
     net.add_module(f"layer{index}", layer)
     if options.norm:
-        conv = isinstance(layer, nn.Conv2d)
-        norm = nn.BatchNorm2d(layer.out_channels) if conv else nn.BatchNorm1d(layer.out_features)
-        net.add_module(f"norm{index}", norm)
+        norm = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
+        net.add_module(f"norm{index}", norm(len(layer.weight)))
     net.add_module(f"act{index}", options.act())
 
 

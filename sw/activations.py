@@ -61,7 +61,24 @@ class _QCFS(torch.autograd.Function):
         return inside, (gradient * a).sum() / lam - (inside * u).sum(), None
 
 
-class QCFS(nn.Module):
+class _Learned(nn.Module):
+    """What saturates at a learned scalar `lam`, in `levels` steps."""
+
+    def __init__(self, levels: int, lam: float) -> None:
+        super().__init__()
+        self.levels = levels
+        self.lam = nn.Parameter(torch.tensor(float(lam)))
+
+    @property
+    def threshold(self) -> Tensor:
+        """The lam in use, positive even where an optimiser step drove the parameter below zero."""
+        return self.lam.abs().clamp_min(_SMALLEST)
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, lam={self.lam.item():.4g}"
+
+
+class QCFS(_Learned):
     """Quantisation-clip-floor-shift, ``lam * clip(floor(z * L / lam + 0.5) / L, 0, 1)`` (NQ Eq. 6).
 
     The value is the mean output of an IF neuron with threshold `lam` and V(0) = lam / 2 over T = L
@@ -74,21 +91,11 @@ class QCFS(nn.Module):
     """
 
     def __init__(self, levels: int = 8, lam: float = 8.0) -> None:
-        super().__init__()
         _check(type(self).__name__, levels=levels, lam=lam)
-        self.levels = levels
-        self.lam = nn.Parameter(torch.tensor(float(lam)))
-
-    @property
-    def threshold(self) -> Tensor:
-        """The lam in use, positive even where an optimiser step drove the parameter below zero."""
-        return self.lam.abs().clamp_min(_SMALLEST)
+        super().__init__(levels, lam)
 
     def forward(self, z: Tensor) -> Tensor:
         return _QCFS.apply(z, self.threshold, self.levels)
-
-    def extra_repr(self) -> str:
-        return f"levels={self.levels}, lam={self.lam.item():.4g}"
 
 
 class NQ(QCFS):
@@ -124,7 +131,7 @@ class _QReLU(torch.autograd.Function):
         return gradient * ((x > 0) & (x < lam)), (gradient * (x >= lam)).sum(), None
 
 
-class QReLU(nn.Module):
+class QReLU(_Learned):
     """``lam_b / P * clip(floor(P * x / lam_b), 0, P)`` with ``P = T * Smax`` (HPC Eq. 8, 9).
 
     The value is what a neuron of Smax spikes a step reaches in T steps. The printed third cases of
@@ -136,24 +143,14 @@ class QReLU(nn.Module):
     """
 
     def __init__(self, steps: int = 8, smax: int = 2, lam: float = 8.0) -> None:
-        super().__init__()
         _check("QReLU", steps=steps, lam=lam)
         if smax not in (1, 2, 4, 8):
             raise SpikewrightError(f"QReLU: Smax {smax}; choose 1, 2, 4 or 8")
-        self.levels, self.smax = steps * smax, smax
-        self.lam = nn.Parameter(torch.tensor(float(lam)))
-
-    @property
-    def threshold(self) -> Tensor:
-        """The lam_b in use, positive."""
-        return self.lam.abs().clamp_min(_SMALLEST)
+        super().__init__(steps * smax, lam)
+        self.smax = smax
 
     def forward(self, x: Tensor) -> Tensor:
         return _QReLU.apply(x, self.threshold, self.levels)
-
-    def extra_repr(self) -> str:
-        steps = self.levels // self.smax
-        return f"steps={steps}, smax={self.smax}, lam={self.lam.item():.4g}"
 
 
 class _LSQ(torch.autograd.Function):

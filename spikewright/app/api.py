@@ -137,15 +137,14 @@ def saved_target(model: str | os.PathLike[str]) -> dict[str, Any]:
 
     That is arguments of :func:`compile`: the `conversion`, `steps`, and `bits` of integer weights.
     """
-    try:
-        stored = _saved_metadata(model)["training"]["settings"]
-    except (KeyError, TypeError):
+    metadata = _saved_metadata(model)
+    record = metadata.get("training") if isinstance(metadata, dict) else None
+    if record is None:
         return {}
     _need("torch", "torch", "reading a trained network")
-    from spikewright.sw.training.train import Settings
+    from spikewright.sw.training.settings import Settings
 
-    known = {name: stored[name] for name in Settings.__dataclass_fields__ if name in stored}
-    settings = Settings(**known)
+    settings = Settings.recorded(record, model)
     target: dict[str, Any] = {"conversion": settings.conversion, "steps": settings.steps}
     return target | ({"bits": settings.bits} if settings.qat else {})
 
@@ -159,7 +158,7 @@ def _saved_metadata(model: str | os.PathLike[str]) -> Any:
     try:
         with safe_open(os.fspath(model), framework="numpy") as file:
             return json.loads((file.metadata() or {})["spikewright"])
-    except (SafetensorError, OSError, KeyError, ValueError):
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
         return {}
 
 
@@ -590,12 +589,13 @@ def train(
     """
     _need("torch", "torch", "training")
     from spikewright.sw.training import train as training
+    from spikewright.sw.training.settings import Settings
 
     def show(state: training.Progress) -> None:
         score = "" if state.score is None else f", integer SNN {state.score:.1%}"
         progress(f"epoch {state.epoch} of {state.epochs}{score}", state.done)
 
-    make = training.Settings.continued if settings.get("start") else training.Settings
+    make = Settings.continued if settings.get("start") else Settings
     return training.train(output, make(**settings), data_dir=data_dir, progress=show)
 
 

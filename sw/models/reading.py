@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
-import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from spikewright.errors import SpikewrightError
+from spikewright.files import check_file, shown
 from spikewright.network import FloatNetwork
+from spikewright.records import from_json
+from spikewright.sw.models import nets
+from spikewright.sw.models.user_code import FORMS, call, current_directory_first, described
 
 __all__ = ["load_model", "load_saved"]
 
-_FORMS = (
-    "give package.module:callable or file.py:callable, a network saved by spikewright "
-    "(.safetensors), or a float network (.npz)"
-)
+_BYTES = 4 * 2**30
+"""The largest file of weights that is read."""
 
 
 def load_model(
@@ -32,32 +29,32 @@ def load_model(
 
     ``package.module:callable`` or ``path/to/file.py:callable``: the callable returns a module (or
     is one), whose weights are then read from `weights`, a ``.safetensors`` file with exactly its
-    names and shapes. The current directory is searched. ``NAME.safetensors``: a network that our
-    own training saved. ``NAME.npz``: a saved FloatNetwork. ``NAME.pt``, ``.pth`` (a pickled module)
-    and ``.pt2`` (torch.export) run code when read, so only with `trust`.
+    names and shapes, of finite floating-point numbers. The current directory is searched.
+    ``NAME.safetensors``: a network that our own training saved. ``NAME.npz``: a saved FloatNetwork.
+    ``NAME.pt``, ``.pth`` (a pickled module) and ``.pt2`` (torch.export) run code when read, so only
+    with `trust`.
 
     Raises SpikewrightError for a missing file, module or callable, whatever the user's code raises,
     a file that is not what its name says, and weights that do not fit.
     """
     if ":" in spec:
-        module = _call(spec)
+        module = call(spec)
         if weights is not None:
             _fill(module, weights)
         return module
     path = Path(spec)
     suffix = path.suffix.lower()
     if suffix == ".nir":
-        raise SpikewrightError(f"{path}: NIR graphs are not supported yet; {_FORMS}")
+        raise SpikewrightError(f"{path}: NIR graphs are not supported yet; {FORMS}")
     if suffix not in (".safetensors", ".npz", ".pt", ".pth", ".pt2"):
-        raise SpikewrightError(f"{spec}: is not a model; {_FORMS}")
-    if not path.is_file():
-        raise SpikewrightError(f"{path}: no such file; check the path of the model")
+        raise SpikewrightError(f"{shown(spec)}: is not a model; {FORMS}")
+    check_file(path, _BYTES)
     if weights is not None:
         raise SpikewrightError(
             f"{weights}: {path} holds its own weights; leave --weights out, or give module:callable"
         )
     if suffix == ".safetensors":
-        return _saved_network(path)
+        return load_saved(path)[0]
     if suffix == ".npz":
         return FloatNetwork.load(path)
     if not trust:
@@ -68,182 +65,88 @@ def load_model(
     return _exported(path) if suffix == ".pt2" else _pickled(path)
 
 
-# -------------------------------------------------------------------------------------- user code
-
-
-def _call(spec: str) -> torch.nn.Module:
-    source, _, attribute = spec.rpartition(":")
-    if not source or not attribute:
-        raise SpikewrightError(f"{spec}: is not a model; {_FORMS}")
-    with _current_directory_first():
-        module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
-        try:
-            factory = getattr(module, attribute)
-        except AttributeError:
-            raise SpikewrightError(
-                f"{spec}: {source} has no '{attribute}'; name a function or class that is in it"
-            ) from None
-        if isinstance(factory, torch.nn.Module):
-            return factory
-        if not callable(factory):
-            raise SpikewrightError(
-                f"{spec}: has the type {type(factory).__name__} and cannot be called; name a "
-                "function that returns a torch.nn.Module"
-            )
-        try:
-            made = factory()
-        except (Exception, SystemExit) as error:  # the user's code
-            raise SpikewrightError(
-                f"{spec}: raises {_described(error)}; it is called without arguments"
-            ) from None
-    if not isinstance(made, torch.nn.Module):
-        raise SpikewrightError(
-            f"{spec}: returns something of type {type(made).__name__}; it must return a "
-            "torch.nn.Module"
-        )
-    return made
-
-
-@contextlib.contextmanager
-def _current_directory_first() -> Iterator[None]:
-    before = list(sys.path)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-def _from_name(name: str) -> ModuleType:
-    try:
-        importlib.invalidate_caches()
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # the user's code
-        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            raise SpikewrightError(
-                f"{name}: no such module; run from the folder that holds it, or install it"
-            ) from None
-        raise SpikewrightError(
-            f"{name}: importing it raises {_described(error)}; repair that first"
-        ) from None
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise SpikewrightError(f"{path}: no such file; check the path of the model")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise SpikewrightError(f"{path}: is not a Python file; {_FORMS}")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))
-    known = sys.modules.setdefault(path.stem, module)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the user's code
-        if known is module:
-            del sys.modules[path.stem]
-        raise SpikewrightError(
-            f"{path}: importing it raises {_described(error)}; repair that first"
-        ) from None
-    return module
-
-
-def _described(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-# ------------------------------------------------------------------------------------------- files
-
-
-def _safetensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
-    """The tensors and the metadata of a file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise SpikewrightError(
-            f"{path}: is not a readable .safetensors file ({_described(error)}); save it again "
-            "with safetensors.torch.save_file"
-        ) from None
-
-
-def _fill(module: torch.nn.Module, path: Path) -> None:
-    """Put the weights in `path` into `module`: the same names, the same shapes, nothing else."""
-    if path.suffix != ".safetensors":
-        raise SpikewrightError(
-            f"{path}: weights are read from .safetensors files only; save them with "
-            "safetensors.torch.save_file(module.state_dict(), ...)"
-        )
-    if not path.is_file():
-        raise SpikewrightError(f"{path}: no such file; check the path of the weights")
-    tensors, _ = _safetensors(path)
-    _assign(module, tensors, path)
-
-
-def _assign(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    expected = module.state_dict()
-    missing = sorted(expected.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - expected.keys())
-    if missing or unexpected:
-        parts = [f"lacks {', '.join(missing)}"] if missing else []
-        parts += [f"has {', '.join(unexpected)} besides"] if unexpected else []
-        raise SpikewrightError(
-            f"{path}: {' and '.join(parts)}; give the weights of {type(module).__name__}"
-        )
-    for name, tensor in expected.items():
-        if tensor.shape != tensors[name].shape:
-            raise SpikewrightError(
-                f"{path}: {name} has the shape {tuple(tensors[name].shape)}, the module expects "
-                f"{tuple(tensor.shape)}; give the weights of {type(module).__name__}"
-            )
-    module.load_state_dict(tensors)
-
-
-def _saved_network(path: Path) -> torch.nn.Module:
-    return load_saved(path)[0]
-
-
 def load_saved(path: Path) -> tuple[torch.nn.Module, Mapping[str, Any]]:
     """A network of our own, and the metadata that say how to build it and how it was trained.
 
     Raises SpikewrightError for a missing file, and one that our own training did not write.
     """
-    from spikewright.sw.models.nets import build
-
-    if not path.is_file():
-        raise SpikewrightError(f"{path}: no such file; check the path of the model")
-    tensors, metadata = _safetensors(path)
-    if "spikewright" not in metadata:
+    tensors, stored = _safetensors(path)
+    if "spikewright" not in stored:
         raise SpikewrightError(
             f"{path}: holds weights alone; give module:callable as the model and this as --weights"
         )
+    metadata = from_json(
+        stored["spikewright"], dict[str, Any], path, oldest=None, remedy="save the network again"
+    )
     try:
-        description: Any = json.loads(metadata["spikewright"])
-    except ValueError:
-        description = None
-    if not isinstance(description, dict):
-        raise SpikewrightError(
-            f"{path}: its 'spikewright' metadata is not a JSON object; save the network again"
-        )
-    try:
-        module = build(description)
+        with torch.device("meta"):  # no memory is taken for what the file does not hold
+            module = nets.build(metadata)
     except SpikewrightError as error:
         raise SpikewrightError(f"{path}: {error}") from None
-    _assign(module, tensors, path)
-    return module, description
+    module.load_state_dict(_fitting(module, tensors, path), assign=True)
+    return module, metadata
+
+
+def _safetensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
+    """The tensors and the metadata of a file."""
+    check_file(path, _BYTES)
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError, MemoryError) as error:
+        raise SpikewrightError(
+            f"{path}: is not a readable .safetensors file ({described(error)}); save it again "
+            "with safetensors.torch.save_file"
+        ) from None
+
+
+def _fill(module: torch.nn.Module, path: Path) -> None:
+    """Put the weights in `path` into `module`."""
+    if path.suffix != ".safetensors":
+        raise SpikewrightError(
+            f"{shown(path)}: weights are read from .safetensors files only; save them with "
+            "safetensors.torch.save_file(module.state_dict(), ...)"
+        )
+    module.load_state_dict(_fitting(module, _safetensors(path)[0], path))
+
+
+def _fitting(
+    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path
+) -> dict[str, torch.Tensor]:
+    """`tensors` in the types of `module`: the same names and shapes, nothing else, all finite."""
+    expected = module.state_dict()
+    missing = sorted(expected.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - expected.keys())
+    faults = [f"lacks {', '.join(missing)}"] if missing else []
+    faults += [f"has {', '.join(unexpected)} besides"] if unexpected else []
+    fault = " and ".join(faults) or next(
+        filter(None, (_fault(name, tensors[name], own) for name, own in expected.items())), ""
+    )
+    if fault:
+        raise SpikewrightError(f"{path}: {fault}; give the weights of {type(module).__name__}")
+    return {name: tensors[name].to(own.dtype) for name, own in expected.items()}
+
+
+def _fault(name: str, tensor: torch.Tensor, own: torch.Tensor) -> str:
+    """Why `tensor` cannot be what `own` is in the module, nothing where it can."""
+    if own.shape != tensor.shape:
+        return f"{name} has the shape {tuple(tensor.shape)}, the module expects {tuple(own.shape)}"
+    real = own.is_floating_point() and tensor.is_floating_point()
+    if own.dtype != tensor.dtype and not real:
+        return f"{name} holds {tensor.dtype}, the module expects {own.dtype}"
+    if not torch.isfinite(tensor.to(own.dtype)).all():
+        return f"{name} holds numbers that are not finite"
+    return ""
 
 
 def _pickled(path: Path) -> torch.nn.Module:
-    with _current_directory_first():
+    with current_directory_first():
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=False)
         except Exception as error:  # a pickle can raise anything
             raise SpikewrightError(
-                f"{path}: cannot be unpickled ({_described(error)}); save the weights as "
+                f"{path}: cannot be unpickled ({described(error)}); save the weights as "
                 ".safetensors and give module:callable"
             ) from None
     if not isinstance(loaded, torch.nn.Module):
@@ -259,6 +162,6 @@ def _exported(path: Path) -> torch.nn.Module:
         return torch.export.load(path).module()
     except Exception as error:  # torch.export documents no exceptions
         raise SpikewrightError(
-            f"{path}: is not a readable torch.export file ({_described(error)}); export it again, "
+            f"{path}: is not a readable torch.export file ({described(error)}); export it again, "
             "or give module:callable"
         ) from None

@@ -7,39 +7,18 @@ average pooling, as in the paper.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-from spikewright.errors import SpikewrightError
-from spikewright.network import Shape
+from spikewright.sw.models.options import Options
 
-__all__ = ["BasicBlock", "SeparableBlock", "mobilenet20", "resnet11", "scaled"]
-
-Act = Callable[[], nn.Module]
+__all__ = ["BasicBlock", "SeparableBlock", "mobilenet20", "resnet11"]
 
 _DOWNSAMPLING = 16
 """Height and width of the frame over those of the last block."""
 
 
-def _norm(channels: int, norm: bool) -> nn.Module:
-    return nn.BatchNorm2d(channels) if norm else nn.Identity()
-
-
-def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded, and at least one; `width` must be positive and finite."""
-    if not 0 < width < math.inf:
-        raise SpikewrightError(f"width {width}: must be positive and finite")
-    return max(1, round(channels * width))
-
-
-def _check_shape(name: str, shape: Shape) -> None:
-    if min(shape[1:]) < _DOWNSAMPLING:
-        raise SpikewrightError(
-            f"{name}: takes images of at least {_DOWNSAMPLING}x{_DOWNSAMPLING}, not "
-            f"{shape[1]}x{shape[2]}"
-        )
+def _norm(channels: int, options: Options) -> nn.Module:
+    return nn.BatchNorm2d(channels) if options.norm else nn.Identity()
 
 
 class BasicBlock(nn.Module):
@@ -49,21 +28,20 @@ class BasicBlock(nn.Module):
     (He et al. 2016, option B).
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, *, norm: bool, act: Act) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, options: Options) -> None:
         super().__init__()
-        bias = not norm
+        bias = not options.norm
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=bias)
-        self.norm1 = _norm(outputs, norm)
-        self.act1 = act()
+        self.norm1 = _norm(outputs, options)
+        self.act1 = options.act()
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=bias)
-        self.norm2 = _norm(outputs, norm)
-        if stride == 1 and inputs == outputs:
-            self.shortcut: nn.Module = nn.Identity()
-            self.shortcut_norm: nn.Module = nn.Identity()
-        else:
+        self.norm2 = _norm(outputs, options)
+        self.shortcut: nn.Module = nn.Identity()
+        self.shortcut_norm: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
             self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=bias)
-            self.shortcut_norm = _norm(outputs, norm)
-        self.act2 = act()
+            self.shortcut_norm = _norm(outputs, options)
+        self.act2 = options.act()
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, inputs, H, W)`` to ``(N, outputs, H / stride, W / stride)``, rounded up."""
@@ -75,52 +53,50 @@ class BasicBlock(nn.Module):
 class SeparableBlock(nn.Sequential):
     """A depthwise 3x3 and a pointwise convolution, each with an activation (Howard et al. 2017)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, *, norm: bool, act: Act) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, options: Options) -> None:
         super().__init__()
-        bias = not norm
+        bias = not options.norm
         self.conv1 = nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=bias)
-        self.norm1 = _norm(inputs, norm)
-        self.act1 = act()
+        self.norm1 = _norm(inputs, options)
+        self.act1 = options.act()
         self.conv2 = nn.Conv2d(inputs, outputs, 1, bias=bias)
-        self.norm2 = _norm(outputs, norm)
-        self.act2 = act()
+        self.norm2 = _norm(outputs, options)
+        self.act2 = options.act()
 
 
-def resnet11(
-    shape: Shape = (3, 32, 32),
-    classes: int = 10,
-    *,
-    width: float = 1.0,
-    norm: bool = True,
-    act: Act = nn.ReLU,
-) -> nn.Sequential:
+def _stem(inputs: int, outputs: int, options: Options) -> nn.Sequential:
+    """The first layer, on the whole image."""
+    net = nn.Sequential()
+    net.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=not options.norm)
+    net.norm1 = _norm(outputs, options)
+    net.act1 = options.act()
+    return net
+
+
+def resnet11(options: Options) -> nn.Sequential:
     """ResNet-11 (Lee et al. 2020): 64C3-P2, blocks of 64, 128, 256 and 512, 1024-`classes`.
 
     A block is two 3x3 convolutions, so that 1 + 4 * 2 + 2 layers have weights beside the shortcuts.
     The Ca-LIF paper gives no sizes; taken here are strides of 1, 2, 2, 2, and a shortcut without
     weights where it can be one, in the first block. The paper's ResNet-11H halves the channels of
-    the convolutions; a `width` of 0.5 halves those and the 1024. `norm` puts a batch norm behind
-    every hidden layer, in place of the biases of the convolutions; `act` makes one activation.
-    Raises SpikewrightError for images below 16x16 and a width that is not positive.
+    the convolutions; a `width` of 0.5 halves those and the 1024. `norm` takes the place of the
+    biases of the convolutions. Raises SpikewrightError for images below 16x16.
     """
-    _check_shape("resnet11", shape)
-    channels = [scaled(c, width) for c in (64, 64, 128, 256, 512)]
-    net = nn.Sequential()
-    net.conv1 = nn.Conv2d(shape[0], channels[0], 3, padding=1, bias=not norm)
-    net.norm1 = _norm(channels[0], norm)
-    net.act1 = act()
+    inputs, height, side = options.need(_DOWNSAMPLING)
+    channels = [options.scaled(c) for c in (64, 64, 128, 256, 512)]
+    net = _stem(inputs, channels[0], options)
     net.pool1 = nn.AvgPool2d(2)
-    height, side = shape[1] // 2, shape[2] // 2
+    height, side = height // 2, side // 2
     for index, stride in enumerate((1, 2, 2, 2)):
-        block = BasicBlock(channels[index], channels[index + 1], stride, norm=norm, act=act)
+        block = BasicBlock(channels[index], channels[index + 1], stride, options)
         net.add_module(f"block{index + 1}", block)
         height, side = -(-height // stride), -(-side // stride)
-    hidden = scaled(1024, width)
+    hidden = options.scaled(1024)
     net.flatten = nn.Flatten()
     net.layer2 = nn.Linear(channels[-1] * height * side, hidden)
-    net.norm2 = nn.BatchNorm1d(hidden) if norm else nn.Identity()
-    net.act2 = act()
-    net.layer3 = nn.Linear(hidden, classes)
+    net.norm2 = nn.BatchNorm1d(hidden) if options.norm else nn.Identity()
+    net.act2 = options.act()
+    net.layer3 = nn.Linear(hidden, options.classes)
     return net
 
 
@@ -131,32 +107,21 @@ _SEPARABLE = (
 """Channels and stride of each block: MobileNet's, without four of the five of 512 in a row."""
 
 
-def mobilenet20(
-    shape: Shape = (3, 32, 32),
-    classes: int = 10,
-    *,
-    width: float = 1.0,
-    norm: bool = True,
-    act: Act = nn.ReLU,
-) -> nn.Sequential:
+def mobilenet20(options: Options) -> nn.Sequential:
     """MobileNet-20: MobileNetV1 (Howard et al. 2017) without its 16th to 23rd convolution.
 
     That leaves a 3x3 convolution of 32 channels, nine pairs of a depthwise and a pointwise one, an
     average pool over the image and `classes` outputs. The Ca-LIF paper fits the first layer to
     the image and says no more; taken here is a stride of 1 there, where MobileNet's 224x224 images
-    are halved. `width`, `norm`, `act` and the errors are as for :func:`resnet11`.
+    are halved. `norm` and the errors are as for :func:`resnet11`.
     """
-    _check_shape("mobilenet20", shape)
-    inputs = scaled(32, width)
-    net = nn.Sequential()
-    net.conv1 = nn.Conv2d(shape[0], inputs, 3, padding=1, bias=not norm)
-    net.norm1 = _norm(inputs, norm)
-    net.act1 = act()
+    inputs = options.scaled(32)
+    net = _stem(options.need(_DOWNSAMPLING)[0], inputs, options)
     for index, (channels, stride) in enumerate(_SEPARABLE, 1):
-        outputs = scaled(channels, width)
-        net.add_module(f"block{index}", SeparableBlock(inputs, outputs, stride, norm=norm, act=act))
+        outputs = options.scaled(channels)
+        net.add_module(f"block{index}", SeparableBlock(inputs, outputs, stride, options))
         inputs = outputs
     net.pool1 = nn.AdaptiveAvgPool2d(1)
     net.flatten = nn.Flatten()
-    net.layer2 = nn.Linear(inputs, classes)
+    net.layer2 = nn.Linear(inputs, options.classes)
     return net

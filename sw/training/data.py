@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
-from spikewright.files import write_bytes
+from spikewright.files import read_bytes, write_bytes
 
 __all__ = ["DATASETS", "Dataset", "cache_directory", "load"]
 
@@ -91,10 +91,9 @@ def cache_directory() -> Path:
 def _find(directory: Path, name: str, dataset: Dataset, file: str) -> Path:
     """`file` or its gzipped twin, in `directory`, its sub-folder `name`, or the official folder."""
     for parent in (directory, directory / name):
-        for folder in {parent: None, parent / dataset.folder: None}:
-            for path in (folder / f"{file}.gz", folder / file):
-                if path.is_file():
-                    return path
+        for path in (parent / f"{file}.gz", parent / file, parent / dataset.folder / file):
+            if os.path.isfile(path):
+                return path
     raise SpikewrightError(
         f"{directory}: holds no {file} of {name}; name the folder of the official files, or none "
         "to download them"
@@ -143,7 +142,7 @@ def _unpack(archive: bytes, folder: Path, dataset: Dataset) -> None:
 
 def _contents(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         return gzip.decompress(data) if path.suffix == ".gz" else data
     except (OSError, EOFError, zlib.error) as error:
         raise SpikewrightError(
@@ -190,40 +189,36 @@ def _read_cifar(paths: list[Path]) -> tuple[Images, Labels]:
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
 
 
-_IDX_FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
+def _idx_set(url: str, classes: tuple[str, ...], *checksums: str) -> Dataset:
+    """28x28 images in four idx files, with the md5 of each when gzipped."""
+    splits = {
+        split: (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
+        for split, stem in (("train", "train"), ("test", "t10k"))
+    }
+    files = (f"{file}.gz" for pair in splits.values() for file in pair)
+    downloads = dict(zip(files, checksums, strict=True))
+    return Dataset((1, 28, 28), classes, url, downloads, splits, _read_idx)
+
 
 DATASETS: Mapping[str, Dataset] = {
-    "mnist": Dataset(
-        shape=(1, 28, 28),
-        classes=tuple("0123456789"),
-        url="https://ossci-datasets.s3.amazonaws.com/mnist",
-        downloads={
-            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-        },
-        splits=_IDX_FILES,
-        read=_read_idx,
+    "mnist": _idx_set(
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+        tuple("0123456789"),
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
     ),
-    "fashion-mnist": Dataset(
-        shape=(1, 28, 28),
-        classes=(
+    "fashion-mnist": _idx_set(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        (
             *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
             *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
         ),
-        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-        downloads={
-            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-        },
-        splits=_IDX_FILES,
-        read=_read_idx,
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
     ),
     "cifar10": Dataset(
         shape=(3, 32, 32),

@@ -18,7 +18,8 @@ from spikewright.sw.activations import (
     quantise_weights,
 )
 from spikewright.sw.frontend.trace import trace
-from spikewright.sw.models import nets
+from spikewright.sw.models import plain
+from spikewright.sw.models.options import Options
 from spikewright.sw.passes.convert import convert
 from spikewright.sw.passes.quantise import quantise
 
@@ -321,7 +322,7 @@ def test_an_integrator_has_one_scale():
 def test_the_integers_of_training_are_the_compilers(bits, norm):
     """Per channel, batch norms folded in, and shared by the outputs of the integrator."""
     torch.manual_seed(2)
-    module = nets.lenet5(activation="qcfs", norm=norm)
+    module = plain.lenet5(Options(norm=norm))
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
         if "norm" in name and value.ndim:
             value.data.uniform_(0.5, 2.0)

@@ -15,7 +15,7 @@ from spikewright.sw.frontend.trace import trace
 from spikewright.sw.models.reading import load_model
 from spikewright.sw.passes.convert import convert
 from spikewright.sw.passes.quantise import quantise
-from spikewright.sw.training.train import Settings
+from spikewright.sw.training.settings import Settings
 
 FOLDER = Path(spikewright.__file__).parent / "sw" / "demo"
 

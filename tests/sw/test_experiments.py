@@ -16,7 +16,7 @@ from lab.experiments import EXPERIMENTS, Experiment, Run
 from spikewright.app import cli
 from spikewright.errors import SpikewrightError
 from spikewright.sw.models.reading import load_saved
-from spikewright.sw.training.train import METHODS
+from spikewright.sw.training.settings import METHODS
 
 
 def test_every_command_is_one():

@@ -1,6 +1,7 @@
 """Models by name and from files, and one clear line for each thing that can be wrong."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,8 @@ FORMS = (
         (":make", f":make: is not a model; {FORMS}"),
         ("own_model:", f"own_model:: is not a model; {FORMS}"),
         ("net.nir", f"net.nir: NIR graphs are not supported yet; {FORMS}"),
-        ("nothing.npz", "nothing.npz: no such file; check the path of the model"),
-        ("nothing.py:make", "nothing.py: no such file; check the path of the model"),
+        ("nothing.npz", "nothing.npz: no such file; check the path"),
+        ("nothing.py:make", "nothing.py: no such file; check the path"),
         (
             "nothing.inner:make",
             "nothing.inner: no such module; run from the folder that holds it, or install it",
@@ -115,8 +116,8 @@ FORMS = (
         ),
         (
             "own_model:number",
-            "own_model:number: has the type int and cannot be called; name a function that returns "
-            "a torch.nn.Module",
+            "own_model:number: gives something of type int; name a function that returns a "
+            "torch.nn.Module",
         ),
         (
             "own_model:broken",
@@ -124,7 +125,8 @@ FORMS = (
         ),
         (
             "own_model:wrong",
-            "own_model:wrong: returns something of type int; it must return a torch.nn.Module",
+            "own_model:wrong: gives something of type int; name a function that returns a "
+            "torch.nn.Module",
         ),
     ],
 )
@@ -177,9 +179,7 @@ def test_weights_that_do_not_fit(
 
 def test_weight_files_that_are_none(folder: Path) -> None:
     path = folder / "w.safetensors"
-    assert refusal("own_model:make", weights=path) == (
-        f"{path}: no such file; check the path of the weights"
-    )
+    assert refusal("own_model:make", weights=path) == (f"{path}: no such file; check the path")
     path.write_bytes(b"0123456789")
     message = refusal("own_model:make", weights=path)
     assert message.startswith(f"{path}: is not a readable .safetensors file (SafetensorError: ")
@@ -219,15 +219,113 @@ def test_saved_networks_that_are_none(folder: Path) -> None:
         f"{plain}: holds weights alone; give module:callable as the model and this as --weights"
     )
     odd = folder / "odd.safetensors"
-    for text in ("{", json.dumps([1])):
+    for text in (
+        "{",
+        json.dumps([1]),
+        "[" * 100_000,
+        '{"schema": NaN}',
+        '{"a":' * 60 + "1" + "}" * 60,
+    ):
         save_file({"x": torch.ones(1)}, odd, {"spikewright": text})
-        assert refusal(str(odd)) == (
-            f"{odd}: its 'spikewright' metadata is not a JSON object; save the network again"
-        )
+        message = refusal(str(odd))
+        assert message.startswith(f"{odd}: ")
+        assert message.endswith("; save the network again")
     foreign = folder / "foreign.safetensors"
     description = json.dumps({"schema": 1, "net": "mlp"})
     save_file({"x": torch.ones(1)}, foreign, {"spikewright": description})
     assert refusal(str(foreign)).startswith(f"{foreign}: lacks act1.lam, layer1.bias, ")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"schema": "1"},
+        {"schema": True},
+        {"schema": None},
+        {"net": ["mlp"]},
+        {"kwargs": None},
+        {"kwargs": []},
+        *({"kwargs": {name: value}} for name, value in [("depth", 3), ("width", "1"), ("norm", 1)]),
+        *({"kwargs": {"width": value}} for value in (-1.0, 1e300, 1e18)),
+        *({"kwargs": {"shape": value}} for value in (3, [1, 28], [1, 0, 28], ["1", 28, 28])),
+        {"kwargs": {"shape": [65536, 65536, 65537]}},
+        {"net": "vgg8", "kwargs": {"shape": [3, 2, 2]}},
+        {"kwargs": {"activation": "hpc", "smax": 0}},
+        {"kwargs": {"levels": -1}},
+        {"kwargs": {"levels": 10**30}},
+        {"kwargs": {"weight_bits": 99}},
+        {"kwargs": {"weight_bits": "8"}},
+    ],
+)
+def test_hostile_metadata_end_in_one_line(folder: Path, changed: dict[str, Any]) -> None:
+    path = folder / "net.safetensors"
+    description = {"schema": 1, "net": "mlp", "kwargs": {}} | changed
+    save_file({"x": torch.ones(1)}, path, {"spikewright": json.dumps(description)})
+    message = refusal(str(path))
+    assert message.startswith((f"{path}: net ", f"{path}: network file: "))
+    assert "lacks" not in message
+
+
+def test_no_memory_is_taken_for_what_a_file_does_not_hold(folder: Path) -> None:
+    path = folder / "net.safetensors"
+    description = {"schema": 1, "net": "mlp", "kwargs": {"shape": [60000, 1000, 1000]}}
+    save_file({"x": torch.ones(1)}, path, {"spikewright": json.dumps(description)})
+    assert refusal(str(path)).startswith(f"{path}: lacks act1.lam, ")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floating_point_of_another_width_is_read(folder: Path, dtype: torch.dtype) -> None:
+    path = weights(folder / "w.safetensors", **{"0_bias": torch.arange(3.0).to(dtype)})
+    module = load_model("own_model:make", weights=path)
+    assert isinstance(module, nn.Sequential)
+    assert module[0].bias.dtype is torch.float32
+    assert module[0].bias.tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("bias", "message"),
+    [
+        (torch.arange(3), "0.bias holds torch.int64, the module expects torch.float32"),
+        (torch.ones(3) + 1j, "0.bias holds torch.complex64, the module expects torch.float32"),
+        (torch.ones(3).bool(), "0.bias holds torch.bool, the module expects torch.float32"),
+        (torch.tensor([1.0, torch.nan, 0.0]), "0.bias holds numbers that are not finite"),
+        (torch.tensor([1.0, 0.0, -torch.inf]), "0.bias holds numbers that are not finite"),
+        (torch.full((3,), 1e300, dtype=torch.float64), "0.bias holds numbers that are not finite"),
+    ],
+)
+def test_weights_that_are_no_finite_real_numbers(
+    folder: Path, bias: torch.Tensor, message: str
+) -> None:
+    path = weights(folder / "w.safetensors", **{"0_bias": bias})
+    got = refusal("own_model:make", weights=path)
+    assert got == f"{path}: {message}; give the weights of Sequential"
+
+
+def test_a_saved_network_is_checked_like_any_weights(folder: Path) -> None:
+    path = saved(folder / "net.safetensors")
+    tensors = load_model(str(path)).state_dict()
+    description = json.dumps({"schema": 1, "net": "mlp", "kwargs": {}})
+    save_file(tensors | {"layer2.bias": torch.ones(10) * 1j}, path, {"spikewright": description})
+    assert "layer2.bias holds torch.complex64" in refusal(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "nul", "overlong", "cut"])
+def test_what_is_no_sound_file_is_refused(folder: Path, kind: str, suffix: str) -> None:
+    path = folder / f"bad{suffix}"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "cut":
+        path.write_bytes(saved(folder / "whole.safetensors").read_bytes()[:-9])
+    spec = {"nul": f"a\0{suffix}", "overlong": "x" * 5000 + suffix}.get(kind, str(path))
+    assert len(refusal(spec, trust=True)) < 600
+    if suffix == ".safetensors":
+        refusal("own_model:make", weights=Path(spec))
+    assert refusal(f"{spec}.py:make")
 
 
 def test_float_network(folder: Path) -> None:

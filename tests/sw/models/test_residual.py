@@ -21,6 +21,7 @@ from spikewright.sim.float import snn
 from spikewright.sim.golden.model import Golden
 from spikewright.sw.activations import QCFS
 from spikewright.sw.frontend.trace import trace
+from spikewright.sw.models.options import Options
 from spikewright.sw.models.residual import BasicBlock, SeparableBlock, mobilenet20, resnet11
 from spikewright.sw.passes.convert import ConversionWarning, convert
 from spikewright.sw.passes.quantise import group_scales, quantisation_error, quantise
@@ -34,6 +35,16 @@ def converted(network, steps=6, **choices):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConversionWarning)
         return convert(network, Conversion.named(**choices), steps=steps)
+
+
+def options(act=nn.ReLU, **sizes):
+    """Options whose activations are made by `act`."""
+
+    class Own(Options):
+        def act(self, *, last=False):
+            return act()
+
+    return Own(**({"shape": (3, 32, 32), "norm": True} | sizes))
 
 
 #  networks of integers: float and golden are equal
@@ -131,7 +142,7 @@ def test_exact_conversions_of_residual_blocks_give_the_quantised_ann(neuron, sho
     def act(lam=0.6):
         return QCFS(steps - (neuron == "tsc"), lam)
 
-    block = BasicBlock(5, 5, 1 if shortcut == "identity" else 2, norm=False, act=act)
+    block = BasicBlock(5, 5, 1 if shortcut == "identity" else 2, options(act, norm=False))
     if shortcut == "max pool":
         block.shortcut = nn.MaxPool2d(2)
     net = nn.Sequential(nn.Conv2d(2, 5, 3), act(), block, nn.Flatten(), nn.LazyLinear(4))
@@ -162,7 +173,7 @@ def residual_block(ratio=16.0, seed=3):
     def act():
         return QCFS(4, 1.0)
 
-    block = BasicBlock(12, 12, 1, norm=False, act=act)
+    block = BasicBlock(12, 12, 1, options(act, norm=False))
     block.conv2.weight.data.uniform_(-1 / ratio, 1 / ratio)
     net = nn.Sequential(nn.Conv2d(2, 12, 3), act(), block, nn.Flatten(), nn.Linear(12 * 36, 5))
     return converted(trace(net, torch.rand(1, 2, 8, 8)))
@@ -292,21 +303,21 @@ LAYERS = {resnet11: 11, mobilenet20: 20}
 
 @pytest.mark.parametrize("net", NETS)
 def test_sizes(net):
-    module = net(act=lambda: QCFS(4, 1.0))
+    module = net(options(lambda: QCFS(4, 1.0)))
     weighted = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     assert [m.weight.shape[0] for m in weighted] == NETS[net]
     names = [name for name, m in module.named_modules() if m in set(weighted)]
     assert sum("shortcut" not in name for name in names) == LAYERS[net]
     hidden = sum(isinstance(m, QCFS) for m in module.modules())
     assert hidden == LAYERS[net] - 1
-    halved = [m.weight.shape[0] for m in net(width=0.5).modules() if hasattr(m, "weight")]
+    halved = [m.weight.shape[0] for m in net(options(width=0.5)).modules() if hasattr(m, "weight")]
     assert halved[0] == NETS[net][0] // 2
 
 
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("net", NETS)
 def test_every_hidden_layer_has_its_norm_next_to_it(net, norm):
-    module = net(width=0.05, norm=norm)
+    module = net(options(width=0.05, norm=norm))
     found = 0
     for parent in module.modules():
         children = dict(parent.named_children())
@@ -321,7 +332,7 @@ def test_every_hidden_layer_has_its_norm_next_to_it(net, norm):
             assert (layer.bias is None) == (norm and isinstance(layer, nn.Conv2d))
             found += 1
     assert found == len(NETS[net]) - 1
-    names = {name for name, _ in net(width=0.05, norm=False).named_parameters()}
+    names = {name for name, _ in net(options(width=0.05, norm=False)).named_parameters()}
     assert {name for name, _ in module.named_parameters() if "norm" not in name} <= names
 
 
@@ -330,7 +341,7 @@ def test_every_hidden_layer_has_its_norm_next_to_it(net, norm):
 def test_the_networks_become_integers_that_fire_in_every_layer(net, bits):
     torch.manual_seed(0)
     shape = (1, 28, 28)
-    module = net(shape, 4, width=0.1, act=lambda: QCFS(8, 3.0))
+    module = net(options(lambda: QCFS(8, 3.0), shape=shape, classes=4, width=0.1))
     with torch.no_grad():  # statistics as if it had been trained
         for _ in range(60):
             module(torch.rand(16, *shape))
@@ -354,18 +365,18 @@ def test_the_networks_become_integers_that_fire_in_every_layer(net, bits):
 @pytest.mark.parametrize("net", NETS)
 def test_bad_sizes_are_refused(net):
     with pytest.raises(SpikewrightError) as error:
-        net((1, 28, 15))
-    assert str(error.value) == (f"{net.__name__}: takes images of at least 16x16, not 28x15")
-    with pytest.raises(SpikewrightError, match=r"^width 0: must be positive and finite$"):
-        net(width=0)
+        net(options(shape=(1, 28, 15)))
+    assert str(error.value) == ("takes images of at least 16x16, not 28x15")
+    with pytest.raises(SpikewrightError, match=r"^width 0: must be positive, at most 64$"):
+        options(width=0)
 
 
 def test_odd_images_and_blocks():
     for shape in ((1, 17, 30), (2, 19, 16)):
         for net in NETS:
-            module = net(shape, 3, width=0.03).eval()
+            module = net(options(shape=shape, classes=3, width=0.03)).eval()
             assert module(torch.rand(2, *shape)).shape == (2, 3)
-    assert SeparableBlock(4, 8, 2, norm=True, act=nn.ReLU)(torch.rand(2, 4, 7, 7)).shape == (
+    assert SeparableBlock(4, 8, 2, options())(torch.rand(2, 4, 7, 7)).shape == (
         *(2, 8),
         *(4, 4),
     )

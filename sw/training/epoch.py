@@ -1,0 +1,49 @@
+"""One epoch: the optimiser's steps over all batches, reproducible from the epoch's number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from spikewright.errors import SpikewrightError
+from spikewright.sw.training.batches import Split, augmented, batches, real
+from spikewright.sw.training.checkpoint import State
+
+__all__ = ["run_epoch"]
+
+_STEEPEST = 10.0
+"""Norm that a batch's gradient is cut to: a deep net's can be a thousand times as long, and its
+batch norms and thresholds do not come back from one such step. A LeNet-5's is never cut."""
+
+
+def run_epoch(state: State, training: Split) -> Iterator[tuple[float, float]]:
+    """One epoch, batch by batch; its random numbers depend on its number alone.
+
+    Yields the share of the whole training that is done after each batch, and the batch's loss.
+    """
+    settings, (images, labels) = state.settings, training
+    seed = settings.seed * 100_003 + state.epoch
+    generator, noise = (torch.Generator().manual_seed(seed) for _ in range(2))
+    parts = batches(torch.randperm(len(images), generator=generator), settings.batch)
+    state.module.train()
+    for i, batch in enumerate(parts):
+        share = (state.epoch + i / len(parts)) / settings.epochs
+        for group in state.optimiser.param_groups:
+            group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
+        x = real(augmented(images[batch], settings, generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=noise)))
+            loss = functional.cross_entropy(state.module(x), labels[batch])
+        if not torch.isfinite(loss):
+            raise SpikewrightError(
+                f"training: the loss became {loss.item()} in epoch {state.epoch + 1}; lower lr"
+            )
+        state.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(state.module.parameters(), _STEEPEST)
+        state.optimiser.step()
+        yield (state.epoch + (i + 1) / len(parts)) / settings.epochs, loss.item()

@@ -17,7 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_bytes
-from spikewright.network import SCHEMA, Shape
+from spikewright.network import Shape
+from spikewright.records import SCHEMA
 from spikewright.sw.activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
 from spikewright.sw.models import residual
 from spikewright.sw.models.residual import scaled

@@ -27,9 +27,9 @@ from torch.nn import functional
 
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_bytes
-from spikewright.network import SCHEMA
 from spikewright.network.conversion import Conversion, Readout
 from spikewright.provenance import provenance
+from spikewright.records import SCHEMA
 from spikewright.sim.golden.model import Golden
 from spikewright.sw.frontend.trace import trace
 from spikewright.sw.models import nets

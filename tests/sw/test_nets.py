@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from spikewright.errors import SpikewrightError
-from spikewright.network import SCHEMA
+from spikewright.records import SCHEMA
 from spikewright.sw.activations import LSQ, NQ, QCFS, FakeQuant, QReLU
 from spikewright.sw.models import nets
 

@@ -42,7 +42,7 @@ def test_round_trip(tmp_path):
     record = Record(SCHEMA, (Inner(3), Inner(8, Tie.HOLDS, 0.1)), {"a": [1, None, "é"]})
     write_record(tmp_path / "r.json", record)
     assert read_record(tmp_path / "r.json", Record) == record
-    with pytest.raises(SpikewrightError, match="r.json: no such file"):
+    with pytest.raises(SpikewrightError, match=r"r.json: no such file"):
         read_record(tmp_path / "none" / "r.json", Record)
 
 
@@ -62,7 +62,10 @@ def test_round_trip(tmp_path):
         ('{"schema": 3}', "missing required field inner"),
         ('{"schema": 3, "inner": [], "about": {}, "x": 1}', "'x' is no field, at \\$;"),
         ('{"schema": 3, "inner": [{"count": 1, "y": 1}], "about": {}}', r"'y' is .*inner\[0\];"),
-        ('{"schema": 3, "inner": [{"count": 9}], "about": {}}', r"int <= 8, at .inner\[0\].count"),
+        (
+            '{"schema": 3, "inner": [{"count": 9}], "about": {}}',
+            r"int <= 8, at \$.inner\[0\].count",
+        ),
         ('{"schema": 3, "inner": [{"count": true}], "about": {}}', "expected int, got bool"),
         ('{"schema": 3, "inner": [{"count": 1, "tie": "x"}], "about": {}}', "enum value"),
         ('{"schema": 3, "inner": [{"count": 1, "scale": "1"}], "about": {}}', "expected float"),
@@ -98,5 +101,5 @@ def test_fields_of_code_are_checked_and_plain():
     assert made == Inner(3, Tie.HOLDS, 0.5)
     assert type(made.count) is int
     for count in (True, 0, 9, 2.0, "3", None):
-        with pytest.raises(SpikewrightError, match="^inner: count "):
+        with pytest.raises(SpikewrightError, match=r"^inner: count "):
             Inner(count)

@@ -51,6 +51,4 @@ class Mapping:
         per_core = ("first_group", "groups", "weight_base", "parameter_base", "spike_base")
         for layer in self.layers:
             if any(len(getattr(layer, name)) != self.shape.cores for name in per_core):
-                raise SpikewrightError(
-                    f"mapping: a layer is not laid out on {self.shape.cores} cores"
-                )
+                raise SpikewrightError(f"mapping: a layer does not lie on {self.shape.cores} cores")

@@ -151,7 +151,7 @@ def test_json_round_trip():
         ({"neuron": "ca-lif", "exact": True, "pool_neurons": True}, "exact: pool neurons"),
         (
             {"neuron": "qffs", "settle": 10**9},
-            "conversion: settle 1000000000: expected int <= 4096",
+            "settle 1000000000: expected int <= 4096",
         ),
         ({"neuron": "hpc", "smax": True}, "conversion: smax True: expected int"),
         ({"neuron": "qffs", "zmax": 10**30}, "conversion: zmax 1000"),

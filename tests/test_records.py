@@ -64,7 +64,7 @@ def test_round_trip(tmp_path):
         ('{"schema": 3, "inner": [{"count": 1, "y": 1}], "about": {}}', r"'y' is .*inner\[0\];"),
         (
             '{"schema": 3, "inner": [{"count": 9}], "about": {}}',
-            r"int <= 8, at \$.inner\[0\].count",
+            r"<= 8, at \$.inner\[0\].count",
         ),
         ('{"schema": 3, "inner": [{"count": true}], "about": {}}', "expected int, got bool"),
         ('{"schema": 3, "inner": [{"count": 1, "tie": "x"}], "about": {}}', "enum value"),

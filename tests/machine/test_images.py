@@ -146,7 +146,7 @@ def test_files_of_the_build_are_covered(tmp_path):
         ("network.layers.0.name", "", "length >= 1"),
         ("network.layers.0.synapses.0.weight", [2**24, 2**24, 1, 1], "more than"),
         ("network.layers.0.synapses.0.weight", [3], "weights of shape"),
-        ("mapping.shape.membrane_words", 1, "mapping.shape."),
+        ("mapping.shape.spike_words", 1, "mapping.shape.spike_words is 1, the network"),
         ("mapping.shape.outputs", 99, "mapping.shape.outputs is 99"),
         ("mapping.shape.code", "morse", "mapping.shape.code is morse"),
         ("mapping.shape.steps", 77, "mapping.shape.steps is 77"),
@@ -172,6 +172,14 @@ def test_header(tmp_path, where, value, message):
         read_build(tmp_path)
     assert str(error.value).startswith(str(tmp_path / NETWORK))
     assert "\n" not in str(error.value)
+
+
+def test_a_width_that_does_not_fit(tmp_path):
+    """Fewer membrane words would be shorter addresses: the tables that hold them are too wide."""
+    made(tmp_path)
+    fit(tmp_path, lambda header: header["mapping"]["shape"].update(membrane_words=1))
+    with pytest.raises(SpikewrightError, match=r"axis.mem: axis: a word is wider than"):
+        read_build(tmp_path)
 
 
 def test_an_unsealed_change_is_found(tmp_path):

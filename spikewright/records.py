@@ -119,7 +119,7 @@ def check_fields(record: Any, where: str) -> None:
 
     Words become enumerations, lists tuples, and NumPy's numbers Python's; nothing else changes.
     """
-    for name, kind in _fields(type(record)):
+    for name, kind in _fields(type(record)):  # type: ignore[arg-type]
         try:
             value = msgspec.convert(_plain(getattr(record, name)), kind)
             object.__setattr__(record, name, value)

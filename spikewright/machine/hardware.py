@@ -55,6 +55,7 @@ class Region(enum.IntEnum):
 
 
 def memory_id(region: Region, core: int = 0) -> int:
+    """The host's number of a memory."""
     return region + core
 
 
@@ -82,6 +83,7 @@ class MemoryShape:
 
     @property
     def word_bytes(self) -> int:
+        """Bytes of a word over the host link."""
         return -(-self.width // 8)
 
 
@@ -182,18 +184,22 @@ class HardwareShape:
     # Widths of the fields of an event, and of addresses.
     @property
     def weight_address_bits(self) -> int:
+        """Of an address in the weight memory."""
         return bits_for(self.weight_words - 1)
 
     @property
     def word_address_bits(self) -> int:
+        """Of an address in the membrane or current memory."""
         return bits_for(max(self.membrane_words, self.current_words) - 1)
 
     @property
     def tap_bits(self) -> int:
+        """Of a number of taps."""
         return bits_for(self.taps)
 
     @property
     def shift_bits(self) -> int:
+        """Of a shift of a weight."""
         return bits_for(self.shift_max)
 
     @property
@@ -229,6 +235,7 @@ class HardwareShape:
 
     @property
     def trace_bits(self) -> int:
+        """Width of a trace record."""
         return sum(self.trace_fields.values())
 
     def loadable(self) -> tuple[MemoryShape, ...]:

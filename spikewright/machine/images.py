@@ -279,7 +279,7 @@ class _Placeholders:
         if kind == Floats:
             return np.array(msgspec.convert(data, list[float]), np.float64)
         size = Annotated[int, msgspec.Meta(ge=1, le=VALUES)]
-        shape = msgspec.convert(data, Annotated[list[size], msgspec.Meta(max_length=4)])  # type: ignore[valid-type]
+        shape = msgspec.convert(data, Annotated[list[size], msgspec.Meta(max_length=4)])
         self.left -= prod(shape)
         if self.left < 0:
             raise ValueError(f"the network holds more than {2 * VALUES} numbers")

@@ -113,7 +113,7 @@ def _check(network: Network, cores: int, lanes: int) -> None:
 
 def _layers(
     network: Network, slices: list[Slices], spikes: list[list[int]]
-) -> tuple[tuple[LayerMapping, ...], dict[str, int]]:
+) -> tuple[tuple[LayerMapping, ...], dict[str, Any]]:
     """Where every layer lies, and the words of the memories that all of them take."""
     cores, rows = len(spikes), 3 if needs_ceils(network) else 2
     weight_end, parameter_end, axis_end = [0] * cores, [0] * cores, 0

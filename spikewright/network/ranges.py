@@ -67,6 +67,7 @@ class Ranges:
 
     @cached_property
     def membrane_bits(self) -> int:
+        """Width that holds every potential."""
         return max(
             signed_bits(int(low.min()), int(high.max()))
             for low, high in (layer.potential for layer in self.layers)
@@ -74,6 +75,7 @@ class Ranges:
 
     @cached_property
     def compare_bits(self) -> int:
+        """Width that holds every potential and what it is compared with."""
         bounds = [*(layer.potential for layer in self.layers), *self.parameters]
         low = min(int(low.min()) for low, _ in bounds)
         high = max(int(high.max()) for _, high in bounds)
@@ -81,6 +83,7 @@ class Ranges:
 
     @cached_property
     def current_bits(self) -> int:
+        """Width of the second accumulator."""
         return max(
             (
                 signed_bits(min(0, int(low.min())), max(0, int(high.max())))

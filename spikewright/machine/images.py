@@ -233,8 +233,9 @@ def read_build(directory: str | Path) -> Build:
     images = {}
     for shape in described.mapping.shape.loadable():
         file = target / f"{shape.name}.mem"
-        text = _checked(file, described.crc32).decode(errors="replace")
-        images[shape.name] = MemoryImage.from_mem(shape, text, str(file))
+        text = read_bytes(file, NPZ_BYTES).decode(errors="replace")
+        images[shape.name] = MemoryImage.from_mem(shape, text, shown(file))
+        _checked(file, described.crc32)
     try:
         network = _rebuilt(described, images)
     except (SpikewrightError, ValueError, OverflowError) as error:

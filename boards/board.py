@@ -11,31 +11,10 @@ from amaranth.build import Platform
 from amaranth.hdl import Elaboratable
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.hardware import HardwareShape, MemoryShape
+from spikewright.machine.device import BlockRam
+from spikewright.machine.hardware import HardwareShape
 
-__all__ = ["BlockRam", "Board"]
-
-
-@dataclass(frozen=True)
-class BlockRam:
-    """A kind of block RAM, and how many a device has of it.
-
-    `shapes` are its (words, bits) with one read and one write port. A memory of up to
-    `distributed_bits` bits goes into LUTs instead.
-    """
-
-    name: str
-    count: int
-    shapes: tuple[tuple[int, int], ...]
-    distributed_bits: int
-
-    def needed(self, memory: MemoryShape) -> int:
-        """Block RAMs that one memory takes, in the shape that takes fewest."""
-        if memory.words * memory.width <= self.distributed_bits:
-            return 0
-        return min(
-            -(-memory.words // words) * -(-memory.width // bits) for words, bits in self.shapes
-        )
+__all__ = ["Board"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What Lattice ECP5 boards have in common: block RAMs and the PLL."""
+"""What Lattice ECP5 boards have in common: the PLL."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 
 from spikewright.errors import SpikewrightError
 
-__all__ = ["DP16KD_SHAPES", "ClockGenerator", "Pll", "find_pll"]
-
-DP16KD_SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
-DISTRIBUTED_BITS = 512
-"""About what Yosys puts into LUTs rather than into a block RAM."""
+__all__ = ["ClockGenerator", "Pll", "find_pll"]
 
 # ECP5 data sheet (FPGA-DS-02012), sysCLOCK PLL timing.
 PFD_MIN, PFD_MAX = 10e6, 400e6

@@ -10,9 +10,10 @@ from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from spikewright.boards.board import BlockRam, Board
-from spikewright.boards.ecp5 import DISTRIBUTED_BITS, DP16KD_SHAPES, ClockGenerator, find_pll
+from spikewright.boards.board import Board
+from spikewright.boards.ecp5 import ClockGenerator, find_pll
 from spikewright.hw.uart import UartTop
+from spikewright.machine.device import LFE5U_85F
 from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["ULX3S_85F", "Ulx3s"]
@@ -72,12 +73,12 @@ class Ulx3s(Board):
 ULX3S_85F = Ulx3s(
     name="ulx3s-85f",
     title="Radiona ULX3S, Lattice ECP5 LFE5U-85F",
-    family="ecp5",
-    device="LFE5U-85F",
+    family=LFE5U_85F.family,
+    device=LFE5U_85F.name,
     package="BG381",
     speed="6",
     oscillator_hz=25e6,
     clock_hz=90e6,
-    block_ram=BlockRam("DP16KD", 208, DP16KD_SHAPES, DISTRIBUTED_BITS),
+    block_ram=LFE5U_85F.block_ram,
     host_block_rams=1,
 )

@@ -14,7 +14,8 @@ from spikewright.hw.lanes import Lanes
 from spikewright.hw.load import LoadSignature
 from spikewright.hw.queue import Queue
 from spikewright.hw.source import Source
-from spikewright.machine.hardware import Activity, HardwareShape, Register
+from spikewright.machine.hardware import Activity, HardwareShape
+from spikewright.machine.instructions import Register
 
 __all__ = ["Core"]
 

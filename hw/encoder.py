@@ -13,7 +13,8 @@ from amaranth.lib.wiring import In, Out
 from spikewright.hw.event import SettingSignature, bind
 from spikewright.hw.memory import BankedMemory
 from spikewright.hw.walker import mark_layout
-from spikewright.machine.hardware import HardwareShape, Register
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.instructions import Register
 
 __all__ = [
     "Bernoulli",

@@ -8,7 +8,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from spikewright.machine.hardware import HardwareShape, Instruction, Register
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.instructions import Instruction, Register
 
 __all__ = ["SettingSignature", "bind", "event_layout"]
 

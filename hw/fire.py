@@ -6,7 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.machine.hardware import HardwareShape, Mode
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.instructions import Mode
 
 __all__ = ["FireUnit", "add_with_carry", "digit_layout", "mode_layout"]
 

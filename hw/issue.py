@@ -7,7 +7,8 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.event import SettingSignature, bind, event_layout
-from spikewright.machine.hardware import Activity, HardwareShape, Instruction, Register, bits_for
+from spikewright.machine.hardware import Activity, HardwareShape, bits_for
+from spikewright.machine.instructions import Instruction, Register
 
 __all__ = ["Block", "CandidateSignature", "Issue", "Kind", "Row", "operation_layout"]
 

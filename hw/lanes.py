@@ -14,7 +14,8 @@ from spikewright.hw.fire import FireUnit, add_with_carry, digit_layout, mode_lay
 from spikewright.hw.issue import CandidateSignature, Kind, Row, operation_layout
 from spikewright.hw.load import LoadSignature
 from spikewright.hw.memory import BankedMemory, make_memory
-from spikewright.machine.hardware import HardwareShape, Mode, Region, Register, bits_for, memory_id
+from spikewright.machine.hardware import HardwareShape, Region, bits_for, memory_id
+from spikewright.machine.instructions import Mode, Register
 
 __all__ = ["Lanes"]
 

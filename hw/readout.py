@@ -7,7 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.load import RESULT
-from spikewright.machine.hardware import MAX_CORES, HardwareShape, Instruction, bits_for
+from spikewright.machine.hardware import MAX_CORES, HardwareShape, bits_for
+from spikewright.machine.instructions import Instruction
 
 __all__ = ["Readout"]
 

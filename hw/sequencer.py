@@ -12,16 +12,8 @@ from spikewright.hw.event import SettingSignature
 from spikewright.hw.load import LoadSignature
 from spikewright.hw.memory import make_memory
 from spikewright.hw.queue import Queue
-from spikewright.machine.hardware import (
-    ALL_UNITS,
-    FRAME_UNIT,
-    HardwareShape,
-    Instruction,
-    Opcode,
-    Region,
-    bits_for,
-    memory_id,
-)
+from spikewright.machine.hardware import HardwareShape, Region, bits_for, memory_id
+from spikewright.machine.instructions import ALL_UNITS, FRAME_UNIT, Instruction, Opcode
 
 __all__ = ["INSTRUCTION", "Sequencer"]
 

@@ -1,6 +1,7 @@
 """The accelerator with its host port, and its Verilog."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -100,7 +101,7 @@ def describe(
         "module": name,
         "trace": trace,
         "ports": ports,
-        "shape": shape.to_json(),
+        "shape": asdict(shape),
         "digest": shape.digest,
         "versions": {package: version(package) for package in ("spikewright", "amaranth")},
     }

@@ -7,7 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.event import SettingSignature, bind
-from spikewright.machine.hardware import HardwareShape, Register, bits_for
+from spikewright.machine.hardware import HardwareShape, bits_for
+from spikewright.machine.instructions import Register
+from spikewright.network import InputCode
 
 __all__ = ["Walker", "mark_layout"]
 
@@ -88,7 +90,7 @@ class Walker(wiring.Component):
             Register.AXIS_X: axis_x,
         }
         if self._frame:
-            again = shape.code in ("isi", "tsc", "bernoulli")
+            again = InputCode(shape.code).repeats
             m.d.comb += [base.eq(Mux(self.bank, shape.frame_words, 0)), repeats.eq(again)]
         else:
             registers |= {Register.SOURCE_CHANNEL: channel, Register.SOURCE_BASE: base}

@@ -27,8 +27,9 @@ from spikewright.boards.synth import NO_RW_CHECK, find_tool
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_text
 from spikewright.hw.core import Core
-from spikewright.machine.hardware import HardwareShape, Mapping
-from spikewright.machine.layout import window
+from spikewright.machine.axes import window
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.mapping import Mapping
 from spikewright.network import (
     INPUT,
     InputCode,

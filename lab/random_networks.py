@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikewright.machine.layout import count_bits
+from spikewright.machine.scans import count_bits
 from spikewright.network import (
     INPUT,
     InputCode,

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
 from spikewright.errors import SpikewrightError
 from spikewright.files import PathLike, read_bytes, shown, write_text
@@ -24,6 +25,7 @@ __all__ = [
     "JSON_DEPTH",
     "SCHEMA",
     "check_fields",
+    "check_schema",
     "from_builtins",
     "from_json",
     "read_record",
@@ -66,7 +68,7 @@ def from_builtins(
     """
     place = shown(where)
     if oldest is not None:
-        _check_schema(data, place, oldest, remedy)
+        check_schema(data, place, oldest, remedy)
     _check_depth(data, place, remedy)
     try:
         result = msgspec.convert(data, kind, dec_hook=dec_hook)
@@ -113,10 +115,14 @@ def write_record(path: PathLike, record: Any) -> None:
 
 
 def check_fields(record: Any, where: str) -> None:
-    """Check the type and range of every field of a dataclass that code has made."""
-    for name, kind in _fields(type(record)):
+    """Check the type and range of every field of a dataclass that code is making.
+
+    Words become enumerations, lists tuples, and NumPy's numbers Python's; nothing else changes.
+    """
+    for name, kind in _fields(type(record)):  # type: ignore[arg-type]
         try:
-            msgspec.convert(getattr(record, name), kind)
+            value = msgspec.convert(_plain(getattr(record, name)), kind)
+            object.__setattr__(record, name, value)
         except (msgspec.MsgspecError, OverflowError) as error:
             raise SpikewrightError(
                 f"{where}: {name.replace('_', ' ')} {shown(getattr(record, name))}: {_line(error)}"
@@ -129,6 +135,12 @@ def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
     return tuple((name, hints[name]) for name in kind.__dataclass_fields__)  # type: ignore[attr-defined]
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _line(error: BaseException) -> str:
     """A library's message in our style."""
     text = " ".join(str(error).replace("`", "").split()) or type(error).__name__
@@ -136,7 +148,9 @@ def _line(error: BaseException) -> str:
     return text.replace(" - at $", ", at $")[:300]
 
 
-def _check_schema(data: Any, place: str, oldest: int, remedy: str) -> None:
+def check_schema(data: Any, where: object, oldest: int = SCHEMA, remedy: str = AGAIN) -> None:
+    """Refuse what has no schema version, or one outside `oldest` to SCHEMA."""
+    place = shown(where)
     version = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise SpikewrightError(

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.hardware import HardwareShape, Mapping, MemoryShape
+from spikewright.machine.axes import window
+from spikewright.machine.hardware import HardwareShape, MemoryShape
 from spikewright.machine.images import MemoryImage
-from spikewright.machine.layout import window
+from spikewright.machine.mapping import Mapping
 from spikewright.machine.protocol import (
     Command,
     Decoder,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikewright.machine.axes import window
 from spikewright.machine.hardware import Activity
 from spikewright.machine.images import Build, MemoryImage
-from spikewright.machine.layout import window
 from spikewright.network import Network
 from spikewright.progress import Report, silent
 from spikewright.sim.golden.model import Golden, GoldenResult

@@ -30,11 +30,12 @@ from spikewright.app.frames import Data, as_frames
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_npz, write_text
 from spikewright.machine.images import NETWORK, Build, read_build, write_build
-from spikewright.network import SCHEMA, FloatNetwork, InputCode, InputSpec
+from spikewright.network import FloatNetwork, InputCode, InputSpec
 from spikewright.network.conversion import Conversion, exact_settle
 from spikewright.network.frames import Frames, random_frames
 from spikewright.progress import Report, silent
 from spikewright.provenance import provenance
+from spikewright.records import SCHEMA, to_builtins
 from spikewright.reports import comparison
 from spikewright.reports import facts as summary
 from spikewright.reports.description import describe
@@ -268,7 +269,7 @@ def compile(
 
     about = provenance(command or "spikewright.compile(...)") | {
         "board": board,
-        "conversion": chosen.to_json(),
+        "conversion": to_builtins(chosen),
         "calibration": None if calibration is None else calibration.source,
         "percentile": chosen.percentile if percentile is None else percentile,
         "channelwise": channelwise,

@@ -336,6 +336,7 @@ def _input_spec(args: argparse.Namespace) -> InputSpec:
 def _conversion(args: argparse.Namespace, trained: Conversion | None) -> Conversion:
     """The choices given, and where no neuron is, those that the model was `trained` for."""
     from spikewright.network.conversion import Conversion
+    from spikewright.records import to_builtins
 
     names = {name: name.removeprefix("code_") for name in _SETTINGS}
     given = {word: getattr(args, name) for name, word in names.items()}
@@ -343,7 +344,7 @@ def _conversion(args: argparse.Namespace, trained: Conversion | None) -> Convers
     if trained is not None and chosen.get("neuron") in (None, trained.neuron.value):
         # What was trained may well be exact, which own choices need not be.
         exact = trained.exact and not chosen.keys() - {"neuron"}
-        chosen = trained.to_json() | {"exact": exact} | chosen
+        chosen = to_builtins(trained) | {"exact": exact} | chosen
     elif trained is not None:
         chosen = {"readout": trained.readout} | chosen
     return Conversion.named(**chosen)

@@ -1,9 +1,7 @@
-"""The hardware contract: what an accelerator looks like and how a network lies on it.
+"""The hardware contract: the shape of an accelerator and its memories.
 
 :class:`HardwareShape` is everything elaboration needs; two networks of one shape run on the same
-bitstream or simulator binary. :class:`Mapping` says which core owns which output channels and where
-each layer lies in the memories. A *program* (one list of :class:`Instruction`) configures the cores
-layer by layer. `docs/formats.md` states the same for readers of the files.
+bitstream or simulator binary. `docs/formats.md` states the same for readers of the files.
 """
 
 from __future__ import annotations
@@ -11,168 +9,33 @@ from __future__ import annotations
 import enum
 import json
 import zlib
-from collections.abc import Mapping as AnyMapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from spikewright.errors import SpikewrightError
+from spikewright.machine.instructions import Mode
+from spikewright.records import check_fields
 
 __all__ = [
-    "ALL_UNITS",
-    "FRAME_UNIT",
+    "LAYERS",
     "MAX_CORES",
     "Activity",
     "HardwareShape",
-    "Instruction",
-    "LayerMapping",
-    "Mapping",
     "MemoryShape",
-    "Mode",
-    "Opcode",
     "Region",
-    "Register",
+    "bits_for",
     "memory_id",
 ]
 
 MAX_CORES = 16
-FRAME_UNIT = 30
-"""The unit of the frame source."""
-ALL_UNITS = 31
-"""Addresses every core and every source at once."""
-
-
-class Opcode(enum.IntEnum):
-    """What an instruction of the program does."""
-
-    SET = 0
-    """Set one register of one unit."""
-    RUN = 1
-    """Run the layer that the registers describe, over all steps, on every core with GROUPS > 0."""
-    READ = 2
-    """Send the first `value` outputs of the last layer from one core to the readout."""
-    END = 3
-    """The image is done."""
-
-
-class Mode(enum.IntFlag):
-    """Bits of the registers FIRE and FINAL: what a scan may do (see :mod:`.neuron`)."""
-
-    FIRES = 1
-    HOLDS = 2
-    """Not on a tie."""
-    BELOW = 4
-    """Takes a spike back below zero."""
-    AT = 8
-    """Takes a spike back at the negative threshold."""
-    GATED = 16
-    """Not below a count of zero."""
-    LIMITED = 32
-    """Not beyond a count of LIMIT."""
-    CAPPED = 64
-    """The greatest digit, if sent, is all of the step."""
-    POWER = 128
-    """Any digit is all of the step."""
-    ZERO = 256
-    """Resets to zero."""
-    SWITCHES = 512
-    """Sends the changes of whether it fires (TSC)."""
-    LATCH = 1024
-    """Once ceased, silent for ever."""
-    MAXIMUM = 2048
-    """The potential is the greatest of WINDOW membranes, less the count."""
-
-
-class Register(enum.IntEnum):
-    """Registers of a unit. SOURCE_GROUPS to SOURCE_REPEATS are its spike (or frame) source's."""
-
-    LAYER = 0
-    """Index of the layer, for the trace."""
-    STEPS = 1
-    """All steps, the final one included; the direct frame source sends one."""
-    GROUPS = 2
-    """Channel groups (of `lanes` channels) this core owns in the layer; 0: takes no part."""
-    WORDS = 3
-    """Membrane words of a group: output height times width, times WINDOW."""
-    FIRE = 4
-    """The :class:`Mode` of ordinary steps."""
-    TOKENS = 5
-    """End-of-step tokens that complete a step: the number of sources that take part."""
-    CURRENT = 6
-    """1: events are the frame's; they go into the second accumulator, once. 2: events go into the
-    second accumulator in every step. 0: into the membranes."""
-    SHIFT = 7
-    """Static shift of the weights: the membrane's fractional bits."""
-    WEIGHT_BASE = 8
-    WEIGHT_COLUMN = 9
-    """Weight words from one landing tap to the next in a kernel row."""
-    WEIGHT_ROW = 10
-    """Weight words from one landing kernel row to the next."""
-    WEIGHT_GROUP = 11
-    """Weight words of a whole group."""
-    WORD_ROW = 12
-    """Membrane words by which each further kernel row lands earlier: the output width."""
-    PARAMETER_BASE = 13
-    SPIKE_BASE = 14
-    """Where this layer's spikes are written, step after step."""
-    INPUT_STEPS = 15
-    """Steps with bias and input."""
-    SOURCE_GROUPS = 16
-    """Channel groups that this source sends (the frame source: channels); 0: silent."""
-    SOURCE_CHANNEL = 17
-    """The first channel of the first group."""
-    SOURCE_HEIGHT = 18
-    SOURCE_WIDTH = 19
-    SOURCE_BASE = 20
-    """Where the source layer's spikes begin in this core's spike buffer."""
-    AXIS_Y = 21
-    """First entry of the axis table for y."""
-    AXIS_X = 22
-    SOURCE_PLANES = 23
-    """Digits of an ordinary step: each is a pass over all words, the greatest first."""
-    SOURCE_FINAL = 24
-    """Digits of the last step."""
-    SOURCE_REPEATS = 25
-    """1: the same words are read again in every step. A core's then hold numbers that pairs of
-    events code (TSC)."""
-    PASSES = 26
-    """Scans of an ordinary step, one a digit."""
-    FINAL_PASSES = 27
-    """Scans of the last step, which add their first row whether there is input or not; 0: it is an
-    ordinary step."""
-    FINAL = 28
-    """The :class:`Mode` of the final step."""
-    LIMIT = 29
-    """Zmax: the greatest count."""
-    WINDOW = 30
-    """Membranes of a max-pool window; 1 for all other layers."""
-    OUTPUTS = 31
-    """Membrane words of a group that fire: WORDS over WINDOW."""
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One 32-bit word: opcode in bits 1:0, unit 6:2, register 11:7, value 31:12."""
-
-    opcode: Opcode
-    unit: int = 0
-    register: int = 0
-    value: int = 0
-
-    VALUE_BITS = 20
-
-    def encode(self) -> int:
-        """Raises SpikewrightError if the value does not fit."""
-        if not 0 <= self.value < 1 << self.VALUE_BITS:
-            raise SpikewrightError(
-                f"program: value {self.value} of register {self.register} does not fit "
-                f"{self.VALUE_BITS} bits; the network is too large for one core"
-            )
-        return self.opcode | self.unit << 2 | self.register << 7 | self.value << 12
-
-    @classmethod
-    def decode(cls, word: int) -> Instruction:
-        return cls(Opcode(word & 3), word >> 2 & 31, word >> 7 & 31, word >> 12)
+LAYER_BITS = 5
+"""Of a layer's index in the trace."""
+LAYERS = 1 << LAYER_BITS
+"""The most layers of a program."""
+Words = Annotated[int, Meta(le=2**28)]
 
 
 class Region(enum.IntEnum):
@@ -192,6 +55,7 @@ class Region(enum.IntEnum):
 
 
 def memory_id(region: Region, core: int = 0) -> int:
+    """The host's number of a memory."""
     return region + core
 
 
@@ -219,6 +83,7 @@ class MemoryShape:
 
     @property
     def word_bytes(self) -> int:
+        """Bytes of a word over the host link."""
         return -(-self.width // 8)
 
 
@@ -266,16 +131,17 @@ class HardwareShape:
     taps: int
     """The most taps of one axis that one event lands on."""
     outputs: int
-    frame_words: int
-    program_words: int
-    axis_words: int
-    weight_words: int
-    parameter_words: int
-    membrane_words: int
-    current_words: int
-    spike_words: int
+    frame_words: Words
+    program_words: Words
+    axis_words: Words
+    weight_words: Words
+    parameter_words: Words
+    membrane_words: Words
+    current_words: Words
+    spike_words: Words
 
     def __post_init__(self) -> None:
+        check_fields(self, "hardware")
         if not 1 <= self.cores <= MAX_CORES:
             raise SpikewrightError(f"hardware: {self.cores} cores; 1 to {MAX_CORES} are supported")
         if not (1 <= self.lanes <= 64) or self.lanes & (self.lanes - 1):
@@ -318,18 +184,22 @@ class HardwareShape:
     # Widths of the fields of an event, and of addresses.
     @property
     def weight_address_bits(self) -> int:
+        """Of an address in the weight memory."""
         return bits_for(self.weight_words - 1)
 
     @property
     def word_address_bits(self) -> int:
+        """Of an address in the membrane or current memory."""
         return bits_for(max(self.membrane_words, self.current_words) - 1)
 
     @property
     def tap_bits(self) -> int:
+        """Of a number of taps."""
         return bits_for(self.taps)
 
     @property
     def shift_bits(self) -> int:
+        """Of a shift of a weight."""
         return bits_for(self.shift_max)
 
     @property
@@ -352,7 +222,7 @@ class HardwareShape:
         """
         result = {
             "core": bits_for(MAX_CORES - 1),
-            "layer": 5,
+            "layer": LAYER_BITS,
             "step": bits_for(self.steps),
             "digit": bits_for(max(1, self.digits - 1)),
             "word": self.word_address_bits,
@@ -365,6 +235,7 @@ class HardwareShape:
 
     @property
     def trace_bits(self) -> int:
+        """Width of a trace record."""
         return sum(self.trace_fields.values())
 
     def loadable(self) -> tuple[MemoryShape, ...]:
@@ -425,65 +296,4 @@ class HardwareShape:
     @cached_property
     def digest(self) -> int:
         """CRC-32 of the shape: a host compares it before it loads images into a bitstream."""
-        return zlib.crc32(json.dumps(self.to_json(), sort_keys=True).encode())
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: AnyMapping[str, Any]) -> HardwareShape:
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise SpikewrightError(f"hardware shape: {error}") from None
-
-
-@dataclass(frozen=True)
-class LayerMapping:
-    """Where one layer lies; the tuples hold one entry a core.
-
-    `passes` are the scans of an ordinary step, one a digit; `final_passes` those of the final step,
-    0 where it is like any other.
-    """
-
-    passes: int
-    final_passes: int
-
-    first_group: tuple[int, ...]
-    groups: tuple[int, ...]
-    weight_base: tuple[int, ...]
-    parameter_base: tuple[int, ...]
-    spike_base: tuple[int, ...]
-    axis_y: int
-    axis_x: int
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: AnyMapping[str, Any]) -> LayerMapping:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """A network laid out on hardware of `shape`."""
-
-    shape: HardwareShape
-    layers: tuple[LayerMapping, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "shape": self.shape.to_json(),
-            "layers": [layer.to_json() for layer in self.layers],
-        }
-
-    @classmethod
-    def from_json(cls, data: AnyMapping[str, Any]) -> Mapping:
-        return cls(
-            HardwareShape.from_json(data["shape"]),
-            tuple(LayerMapping.from_json(layer) for layer in data["layers"]),
-        )
+        return zlib.crc32(json.dumps(asdict(self), sort_keys=True).encode())

@@ -50,6 +50,8 @@ END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
 
 
 class Command(enum.IntEnum):
+    """What a request asks for."""
+
     HELLO = 0x01
     WRITE = 0x02
     RUN = 0x03
@@ -57,6 +59,8 @@ class Command(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
+    """How a request went."""
+
     OK = 0
     BUSY = 1
     """A run is outstanding; wait for its reply, or abort."""
@@ -95,6 +99,8 @@ def write_requests(memory: int, word_bytes: int, data: bytes, tag: int = 0) -> I
 
 @dataclass(frozen=True)
 class Reply:
+    """A message whose CRC holds."""
+
     command: int
     tag: int
     status: Status
@@ -111,6 +117,7 @@ class Result:
 
 
 def parse_result(payload: bytes, outputs: int) -> Result:
+    """The payload of a reply to RUN, of `outputs` potentials."""
     *potentials, label, clocks = struct.unpack(f"<{outputs}iHI", payload)
     return Result(tuple(potentials), label, clocks)
 
@@ -124,6 +131,7 @@ class Decoder:
         self.dropped = 0
 
     def feed(self, data: bytes) -> Iterator[Reply]:
+        """The replies that end in `data`."""
         for byte in data:
             if byte == END:
                 message, self._buffer = bytes(self._buffer), bytearray()

@@ -20,6 +20,7 @@ from spikewright.network.float_network import (
 from spikewright.network.geometry import INPUT, Pair, Pool, PoolKind, Shape
 from spikewright.network.input import ISI_STEPS, InputCode, InputSpec
 from spikewright.network.integer_network import Network, scans
+from spikewright.network.limits import WEIGHT_BITS
 from spikewright.network.neuron import (
     SMAX,
     Digits,
@@ -32,21 +33,13 @@ from spikewright.network.neuron import (
     Window,
 )
 from spikewright.network.ranges import signed_bits
-from spikewright.network.saving import (
-    SCHEMA,
-    check_schema,
-    geometry_from_json,
-    geometry_to_json,
-    input_from_json,
-    input_to_json,
-)
 from spikewright.network.structure import Layer, Synapse
 
 __all__ = [
     "INPUT",
     "ISI_STEPS",
-    "SCHEMA",
     "SMAX",
+    "WEIGHT_BITS",
     "Activation",
     "ActivationKind",
     "Digits",
@@ -71,11 +64,6 @@ __all__ = [
     "Synapse",
     "Tie",
     "Window",
-    "check_schema",
-    "geometry_from_json",
-    "geometry_to_json",
-    "input_from_json",
-    "input_to_json",
     "scans",
     "signed_bits",
 ]

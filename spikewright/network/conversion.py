@@ -10,17 +10,18 @@ steps. So the sum of a layer's input over all steps is D times that of the ANN, 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from spikewright.errors import SpikewrightError
 from spikewright.network.arrays import Floats
 from spikewright.network.float_network import Activation, ActivationKind, FloatNetwork
 from spikewright.network.geometry import INPUT
 from spikewright.network.input import ISI_STEPS, InputCode
+from spikewright.network.limits import STEPS, ZMAX
 from spikewright.network.neuron import (
     Negative,
     NeuronModel,
@@ -30,6 +31,10 @@ from spikewright.network.neuron import (
     Tie,
     Window,
 )
+from spikewright.records import check_fields
+
+_Zmax = Annotated[int, Meta(le=ZMAX // 2)]
+"""Of a hidden neuron; the output's may have one bit more."""
 
 __all__ = ["NEURONS", "Conversion", "Readout", "drive", "event_value", "exact_settle"]
 
@@ -89,9 +94,9 @@ class Conversion:
     initial: float | None = None
     smax: int | None = None
     negative: Negative | None = None
-    zmax: int | Literal["none"] | None = None
-    output_zmax: int | None = None
-    settle: int | None = None
+    zmax: _Zmax | Literal["none"] | None = None
+    output_zmax: Annotated[int, Meta(le=ZMAX)] | None = None
+    settle: Annotated[int, Meta(le=STEPS)] | None = None
     rounding: Rounding | None = None
     window: Window | None = None
     latch: bool = False
@@ -102,6 +107,7 @@ class Conversion:
     exact: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "conversion")
         name = self.neuron.value
         if self.neuron not in NEURONS:
             raise SpikewrightError(f"neuron {name}: no activation becomes one; choose {_named()}")
@@ -163,6 +169,14 @@ class Conversion:
         """Raise SpikewrightError if the choices do not work over T = `steps` input steps."""
         if steps < 1:
             raise SpikewrightError(f"T is {steps}; at least 1 time step is needed")
+        if steps > STEPS:
+            raise SpikewrightError(f"T is {steps}; at most {STEPS} time steps are supported")
+        zmax = self._zmax(steps)
+        if self.neuron is NeuronModel.CALCIUM and zmax is not None and self._smax > zmax:
+            raise SpikewrightError(
+                f"Smax {self._smax}: Zmax {zmax} bounds the count, so no neuron ever sends as many "
+                "spikes a step; use a smaller Smax, or a greater T or Zmax"
+            )
         pairs = self.neuron is NeuronModel.TSC or self.code is InputCode.TSC
         if pairs and steps < 2:
             raise SpikewrightError(
@@ -307,18 +321,6 @@ class Conversion:
             if value is not None:
                 values[name] = _from_word(_WORDS[name], value) if name in _WORDS else value
         return cls(**values)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            name: value.value if isinstance(value, enum.Enum) else value
-            for name in Conversion.__dataclass_fields__
-            for value in [getattr(self, name)]
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Conversion:
-        """What :meth:`to_json` gave; fields that an older file lacks keep their defaults."""
-        return cls.named(**data)
 
 
 def _named() -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import enum
-import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from spikewright.errors import SpikewrightError
-from spikewright.files import read_npz, write_npz
+from spikewright.files import read_npz, shown, write_npz
 from spikewright.network.arrays import Floats, finite
 from spikewright.network.geometry import (
     Pair,
@@ -22,15 +22,9 @@ from spikewright.network.geometry import (
     convolved,
 )
 from spikewright.network.input import InputSpec
-from spikewright.network.neuron import NeuronSpec
-from spikewright.network.saving import (
-    SCHEMA,
-    check_schema,
-    geometry_from_json,
-    geometry_to_json,
-    input_from_json,
-    input_to_json,
-)
+from spikewright.network.limits import ZMAX, Name
+from spikewright.network.neuron import SMAX, NeuronSpec
+from spikewright.records import SCHEMA, check_fields, from_json, to_json
 
 __all__ = ["Activation", "ActivationKind", "FloatLayer", "FloatNetwork", "FloatSynapse"]
 
@@ -65,14 +59,15 @@ class Activation:
 
     kind: ActivationKind
     threshold: Floats | None = None
-    levels: int | None = None
-    smax: int | None = None
+    levels: Annotated[int, Meta(le=ZMAX)] | None = None
+    smax: Annotated[int, Meta(ge=1, le=SMAX)] | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
             object.__setattr__(self, "threshold", finite(self.threshold, "activation threshold"))
             if self.threshold.ndim != 1 or not (self.threshold > 0).all():
                 raise SpikewrightError("activation: thresholds must be positive, one a channel")
+        check_fields(self, "activation")
         needs = self.kind in (ActivationKind.CLIP, *_LEVELLED)
         if needs != (self.threshold is not None):
             raise SpikewrightError(
@@ -101,9 +96,11 @@ class FloatSynapse:
     def __post_init__(self) -> None:
         where = f"synapses from {self.source}"
         object.__setattr__(self, "weight", finite(self.weight, f"{where}, weight"))
+        check_fields(self, where)
         check_geometry(self.weight, self.stride, self.padding, where)
 
     def output_shape(self, source: Shape) -> Shape:
+        """The shape of its sums over a `source` of that shape."""
         pooled = self.pool.output_shape(source)
         return convolved(pooled, self.weight, self.stride, self.padding, f"from {self.source}")
 
@@ -116,7 +113,7 @@ class FloatLayer:
     None until :func:`.convert` sets them; the integrator has threshold None.
     """
 
-    name: str
+    name: Name
     shape: Shape
     synapses: tuple[FloatSynapse, ...]
     bias: Floats
@@ -126,6 +123,8 @@ class FloatLayer:
     initial: Floats | None = None
 
     def __post_init__(self) -> None:
+        if len(self.shape) != 3:
+            raise SpikewrightError(f"layer {self.name}: shape {self.shape} is no (c, y, x)")
         for name in ("bias", "threshold", "initial"):
             value = getattr(self, name)
             if value is None:
@@ -155,77 +154,43 @@ class FloatNetwork:
 
     @property
     def converted(self) -> bool:
+        """Whether every layer has its neuron."""
         return all(layer.neuron is not None for layer in self.layers)
 
     def save(self, path: Any) -> None:
         """Write one ``.npz`` (arrays plus a JSON header, no pickles), atomically."""
         arrays: dict[str, npt.NDArray[Any]] = {}
-        layers = []
-        for i, layer in enumerate(self.layers):
-            entry: dict[str, Any] = {
-                "name": layer.name,
-                "shape": layer.shape,
-                "activation": {
-                    "kind": layer.activation.kind.value,
-                    "levels": layer.activation.levels,
-                    "smax": layer.activation.smax,
-                },
-                "neuron": layer.neuron.to_json() if layer.neuron else None,
-                "synapses": [],
-            }
-            optional = {
-                "bias": layer.bias,
-                "threshold": layer.threshold,
-                "initial": layer.initial,
-                "activation": layer.activation.threshold,
-            }
-            arrays |= {f"{i}.{key}": value for key, value in optional.items() if value is not None}
-            for j, synapse in enumerate(layer.synapses):
-                arrays[f"{i}.{j}.weight"] = synapse.weight
-                entry["synapses"].append(geometry_to_json(synapse))
-            layers.append(entry)
-        header = {
-            "schema": SCHEMA,
-            "kind": "float",
-            "input": input_to_json(self.input),
-            "layers": layers,
-        }
-        write_npz(path, {"header": np.array(json.dumps(header)), **arrays})
+
+        def stored(array: npt.NDArray[Any]) -> str:
+            name = f"array_{len(arrays)}"
+            arrays[name] = array
+            return name
+
+        header = to_json(_Saved(SCHEMA, "float", self), stored)
+        write_npz(path, {"header": np.array(header), **arrays})
 
     @classmethod
     def load(cls, path: Any) -> FloatNetwork:
-        """Read what :meth:`save` wrote; refuses other files and newer schemas."""
+        """Read what :meth:`save` wrote; refuses other files and schemas."""
         arrays = read_npz(path)
-        try:
-            header = json.loads(str(arrays["header"]))
-            check_schema(header, path)
-            layers = []
-            for i, entry in enumerate(header["layers"]):
-                activation = Activation(
-                    ActivationKind(entry["activation"]["kind"]),
-                    arrays.get(f"{i}.activation"),
-                    entry["activation"]["levels"],
-                    entry["activation"].get("smax"),
-                )
-                synapses = tuple(
-                    FloatSynapse(weight=arrays[f"{i}.{j}.weight"], **geometry_from_json(g))
-                    for j, g in enumerate(entry["synapses"])
-                )
-                layers.append(
-                    FloatLayer(
-                        entry["name"],
-                        tuple(entry["shape"]),
-                        synapses,
-                        arrays[f"{i}.bias"],
-                        activation,
-                        NeuronSpec.from_json(entry["neuron"]) if entry["neuron"] else None,
-                        arrays.get(f"{i}.threshold"),
-                        arrays.get(f"{i}.initial"),
-                    )
-                )
-            return cls(input_from_json(header["input"]), tuple(layers))
-        except (KeyError, TypeError, ValueError) as error:
-            raise SpikewrightError(
-                f"{path}: is not a saved float network ({type(error).__name__}: {error}); "
-                "write it again with spikewright compile"
-            ) from None
+
+        def array(_: type, name: Any) -> npt.NDArray[Any]:
+            if not isinstance(name, str) or name not in arrays:
+                raise ValueError(f"there is no array {name!r:.80}")
+            if arrays[name].dtype != np.float64:
+                raise ValueError(f"{name} holds {arrays[name].dtype} numbers, not float64")
+            return arrays[name]
+
+        header, remedy = arrays.get("header"), "write it again with spikewright compile"
+        if header is None or header.shape or header.dtype.kind != "U":
+            raise SpikewrightError(f"{shown(path)}: is not a saved float network; {remedy}")
+        return from_json(str(header), _Saved, path, remedy=remedy, dec_hook=array).network
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The header of the file; an array is the name of the one that stands beside it."""
+
+    schema: int
+    kind: Literal["float"]
+    network: FloatNetwork

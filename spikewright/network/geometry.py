@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikewright.errors import SpikewrightError
+from spikewright.network.limits import CHANNELS, LAYERS, VALUES, Size
+from spikewright.records import check_fields
 
 __all__ = [
     "INPUT",
@@ -20,6 +22,7 @@ __all__ = [
     "Shape",
     "check_chain",
     "check_geometry",
+    "check_shape",
     "convolved",
 ]
 
@@ -27,7 +30,7 @@ INPUT = -1
 """The source index that stands for the input frame."""
 
 Shape = tuple[int, int, int]
-Pair = tuple[int, int]
+Pair = tuple[Size, Size]
 
 
 class PoolKind(enum.Enum):
@@ -47,14 +50,17 @@ class Pool:
     kind: PoolKind = PoolKind.AVERAGE
 
     def __post_init__(self) -> None:
+        check_fields(self, "pool")
         if min(self.size) < 1:
             raise SpikewrightError(f"pool: window {self.size} must be at least 1x1")
 
     @property
     def area(self) -> int:
+        """Values of a window."""
         return self.size[0] * self.size[1]
 
     def output_shape(self, shape: Shape) -> Shape:
+        """What is left of a source of `shape`; raises SpikewrightError if nothing is."""
         c, h, w = shape
         if h < self.size[0] or w < self.size[1]:
             raise SpikewrightError(
@@ -63,7 +69,19 @@ class Pool:
         return c, h // self.size[0], w // self.size[1]
 
 
+def check_shape(shape: Shape, where: str) -> None:
+    """Raise SpikewrightError for what is no (channels, height, width), or too large."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise SpikewrightError(f"{where}: shape {shape} is not (channels, height, width)")
+    if max(shape) > CHANNELS or shape[0] * shape[1] * shape[2] > VALUES:
+        raise SpikewrightError(
+            f"{where}: shape {shape} is too large; at most {CHANNELS} a side and {VALUES} values "
+            "are supported"
+        )
+
+
 def convolved(shape: Shape, weight: Any, stride: Pair, padding: Pair, where: str) -> Shape:
+    """The shape of a convolution of `shape`; raises SpikewrightError if it does not fit."""
     c, h, w = shape
     o, i, kh, kw = weight.shape
     if i != c:
@@ -80,10 +98,13 @@ def convolved(shape: Shape, weight: Any, stride: Pair, padding: Pair, where: str
 
 
 def check_geometry(weight: Any, stride: Pair, padding: Pair, where: str) -> None:
+    """Raise SpikewrightError for weights, strides and padding that are no convolution."""
     if weight.ndim != 4 or min(weight.shape) < 1:
         raise SpikewrightError(
             f"{where}: weights of shape {weight.shape} are not (out, in, kernel y, kernel x)"
         )
+    if weight.size > VALUES:
+        raise SpikewrightError(f"{where}: {weight.size} weights; at most {VALUES} are supported")
     if min(stride) < 1 or min(padding) < 0:
         raise SpikewrightError(f"{where}: stride {stride} and padding {padding} are impossible")
     if padding[0] >= weight.shape[2] or padding[1] >= weight.shape[3]:
@@ -94,8 +115,11 @@ def check_geometry(weight: Any, stride: Pair, padding: Pair, where: str) -> None
 
 
 def check_chain(layers: tuple[Any, ...], input_shape: Shape) -> None:
+    """Raise SpikewrightError unless every layer reads what is there, in the shape that it has."""
     if not layers:
         raise SpikewrightError("network: has no layers")
+    if len(layers) > LAYERS:
+        raise SpikewrightError(f"network: has {len(layers)} layers; at most {LAYERS} are supported")
     names = [layer.name for layer in layers]
     if len(set(names)) != len(names):
         raise SpikewrightError(f"network: layer names {names} are not unique")

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 
 from spikewright.errors import SpikewrightError
-from spikewright.network.geometry import Shape
+from spikewright.network.geometry import Shape, check_shape
+from spikewright.records import check_fields
 
 __all__ = ["ISI_STEPS", "InputCode", "InputSpec"]
 
@@ -31,6 +32,11 @@ class InputCode(enum.Enum):
     EVENTS = "events"
     """No code: the frame holds the spikes (0 or 1) of every step, step after step."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the encoder reads the same pixels again in every step."""
+        return self in (InputCode.ISI, InputCode.TSC, InputCode.BERNOULLI)
+
 
 ISI_STEPS = 256
 """The most steps of an ISI code: with more, no pixel of 8 bits would tell another."""
@@ -52,9 +58,9 @@ class InputSpec:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self, "input")
+        check_shape(self.shape, "input")
         c = self.shape[0]
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise SpikewrightError(f"input: shape {self.shape} is not (channels, height, width)")
         if not 1 <= self.bits <= 8:
             raise SpikewrightError(f"input: {self.bits} bits a pixel; 1 to 8 are supported")
         if not self.scale:

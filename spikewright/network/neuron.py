@@ -15,11 +15,14 @@ the potential U; at the end of the step it decides how many thresholds it sends,
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from spikewright.errors import SpikewrightError
+from spikewright.network.limits import ZMAX
+from spikewright.records import check_fields
 
 __all__ = [
     "SMAX",
@@ -133,7 +136,7 @@ class NeuronSpec:
     gated: bool = False
     smax: int = 1
     digits: Digits = Digits.BINARY
-    zmax: int | None = None
+    zmax: Annotated[int, Meta(le=ZMAX)] | None = None
     rounding: Rounding = Rounding.NONE
     window: Window = Window.PER_LAYER
     latch: bool = False
@@ -202,11 +205,13 @@ class NeuronSpec:
 
     @classmethod
     def integrator(cls) -> NeuronSpec:
+        """Accumulates and never fires."""
         return cls(NeuronModel.INTEGRATOR)
 
     # -- checks ----------------------------------------------------------------------------------
 
     def __post_init__(self) -> None:
+        check_fields(self, "neuron")
         name = self.model.value
         if not 1 <= self.smax <= SMAX or self.smax & (self.smax - 1):
             raise SpikewrightError(
@@ -255,6 +260,7 @@ class NeuronSpec:
 
     @property
     def fires(self) -> bool:
+        """Whether it ever sends a spike."""
         return self.model is not NeuronModel.INTEGRATOR
 
     @property
@@ -286,34 +292,6 @@ class NeuronSpec:
     def step_digits(self) -> int:
         """Binary digits of what it may send in an ordinary step; 0 if it never does."""
         return self.smax.bit_length() if self.fires and not self.codes else 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            name: value.value if isinstance(value, enum.Enum) else value
-            for name in NeuronSpec.__dataclass_fields__
-            for value in [getattr(self, name)]
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> NeuronSpec:
-        """Fields that an older file lacks keep their defaults."""
-        kinds: dict[str, Any] = {
-            "model": NeuronModel,
-            "tie": Tie,
-            "reset": Reset,
-            "negative": Negative,
-            "digits": Digits,
-            "rounding": Rounding,
-            "window": Window,
-        }
-        known = NeuronSpec.__dataclass_fields__
-        return cls(
-            **{
-                name: kinds[name](value) if name in kinds else value
-                for name, value in data.items()
-                if name in known
-            }
-        )
 
 
 def _text(value: object) -> object:

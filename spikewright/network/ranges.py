@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from spikewright.errors import SpikewrightError
 from spikewright.network.arrays import Ints
 from spikewright.network.geometry import INPUT
 from spikewright.network.input import InputCode
@@ -21,6 +22,8 @@ from spikewright.network.structure import Layer, Structure, Synapse
 __all__ = ["LayerRanges", "Ranges", "analyse", "signed_bits"]
 
 Interval = tuple[Ints, Ints]
+LARGEST_CURRENT = 2**48
+"""Of one step: with 4096 steps, no sum of the analysis leaves 64 bits."""
 
 
 def signed_bits(low: int, high: int) -> int:
@@ -64,6 +67,7 @@ class Ranges:
 
     @cached_property
     def membrane_bits(self) -> int:
+        """Width that holds every potential."""
         return max(
             signed_bits(int(low.min()), int(high.max()))
             for low, high in (layer.potential for layer in self.layers)
@@ -71,6 +75,7 @@ class Ranges:
 
     @cached_property
     def compare_bits(self) -> int:
+        """Width that holds every potential and what it is compared with."""
         bounds = [*(layer.potential for layer in self.layers), *self.parameters]
         low = min(int(low.min()) for low, _ in bounds)
         high = max(int(high.max()) for _, high in bounds)
@@ -78,6 +83,7 @@ class Ranges:
 
     @cached_property
     def current_bits(self) -> int:
+        """Width of the second accumulator."""
         return max(
             (
                 signed_bits(min(0, int(low.min())), max(0, int(high.max())))
@@ -126,7 +132,12 @@ def _currents(
         flat = synapse.weight.reshape(layer.shape[0], -1)
         falling, rising = np.minimum(flat, 0).sum(1), np.maximum(flat, 0).sum(1)
         scale = synapse.pool.area << synapse.shift
-        low, high, final_low, final_high = _sent(network, synapse, before)
+        low, high, final_low, final_high = sent = _sent(network, synapse, before)
+        if int(np.abs(flat).sum(1).max()) * scale * max(map(abs, sent)) >= LARGEST_CURRENT:
+            raise SpikewrightError(
+                f"layer {layer.name}: currents may reach beyond 48 bits; use fewer weight bits, "
+                "smaller windows or a smaller shift"
+            )
         for row, (least, most) in enumerate(((low, high), (final_low, final_high))):
             sums[2 * row] += (rising * least + falling * most) * scale
             sums[2 * row + 1] += (rising * most + falling * least) * scale

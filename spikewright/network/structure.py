@@ -16,10 +16,13 @@ from spikewright.network.geometry import (
     Shape,
     check_chain,
     check_geometry,
+    check_shape,
     convolved,
 )
 from spikewright.network.input import ISI_STEPS, InputCode, InputSpec
+from spikewright.network.limits import STEPS, WEIGHT_BITS, Name
 from spikewright.network.neuron import Negative, NeuronModel, NeuronSpec
+from spikewright.records import check_fields
 
 __all__ = ["Layer", "Structure", "Synapse"]
 
@@ -41,11 +44,13 @@ class Synapse:
     def __post_init__(self) -> None:
         where = f"synapses from {self.source}"
         object.__setattr__(self, "weight", integers(self.weight, f"{where}, weight"))
+        check_fields(self, where)
         check_geometry(self.weight, self.stride, self.padding, where)
         if not 0 <= self.shift <= 15:
             raise SpikewrightError(f"{where}: shift {self.shift} is outside 0..15")
 
     def output_shape(self, source: Shape) -> Shape:
+        """The shape of its sums over a `source` of that shape."""
         pooled = self.pool.output_shape(source)
         return convolved(pooled, self.weight, self.stride, self.padding, f"from {self.source}")
 
@@ -58,7 +63,7 @@ class Layer:
     has threshold zero, which nothing reads.
     """
 
-    name: str
+    name: Name
     neuron: NeuronSpec
     shape: Shape
     synapses: tuple[Synapse, ...]
@@ -68,12 +73,14 @@ class Layer:
     unit: Floats = field(default_factory=lambda: np.ones(0))
 
     def __post_init__(self) -> None:
+        check_shape(self.shape, f"layer {self.name}")
         channels = self.shape[0]
         for name in ("threshold", "bias", "initial"):
             where = f"layer {self.name}, {name}"
             object.__setattr__(self, name, integers(getattr(self, name), where))
         unit = self.unit if np.size(self.unit) else np.ones(channels)
         object.__setattr__(self, "unit", finite(unit, f"layer {self.name}, unit"))
+        check_fields(self, f"layer {self.name}")
         for name in ("threshold", "bias", "initial", "unit"):
             if getattr(self, name).shape != (channels,):
                 raise SpikewrightError(
@@ -84,10 +91,12 @@ class Layer:
 
     @property
     def reads_input(self) -> bool:
+        """Whether its source is the frame."""
         return self.synapses[0].source == INPUT
 
     @property
     def kind(self) -> str:
+        """``dense`` or ``conv``, as reports call it."""
         return (
             "dense" if self.shape[1:] == (1, 1) and self.synapses[0].padding == (0, 0) else "conv"
         )
@@ -109,17 +118,23 @@ class Structure:
     input_steps: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, "network")
         if self.steps < 1:
             raise SpikewrightError(f"network: T is {self.steps}; at least 1 time step is needed")
+        if self.steps > STEPS:
+            raise SpikewrightError(
+                f"network: {self.steps} time steps; at most {STEPS} are supported"
+            )
         if not self.input_steps:
             object.__setattr__(self, "input_steps", self.steps - self.has_final)
         if not 1 <= self.input_steps <= self.steps:
             raise SpikewrightError(
                 f"network: input for {self.input_steps} of {self.steps} time steps is impossible"
             )
-        if not 2 <= self.weight_bits <= 16:
+        least, most = WEIGHT_BITS
+        if not least <= self.weight_bits <= most:
             raise SpikewrightError(
-                f"network: {self.weight_bits}-bit weights; 2 to 16 are supported"
+                f"network: {self.weight_bits}-bit weights; {least} to {most} are supported"
             )
         check_chain(self.layers, self.input.shape)
         self._check_times()
@@ -207,6 +222,7 @@ class Structure:
             )
 
     def source_shape(self, synapse: Synapse) -> Shape:
+        """The shape of what `synapse` reads."""
         return self.input.shape if synapse.source == INPUT else self.layers[synapse.source].shape
 
     @property

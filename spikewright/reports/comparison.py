@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spikewright.errors import SpikewrightError
-from spikewright.network import SCHEMA
+from spikewright.records import SCHEMA
 from spikewright.reports.results import CHOICES, read_result
 
 __all__ = ["compare", "shown_in_tables", "t_of"]

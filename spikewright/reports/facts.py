@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from spikewright.files import read_npz
 from spikewright.machine.images import Build
-from spikewright.network import INPUT, SCHEMA, InputCode, Layer, Network
+from spikewright.network import INPUT, InputCode, Layer, Network
+from spikewright.records import SCHEMA, to_builtins
 from spikewright.reports.description import describe
 from spikewright.reports.results import RESULTS, read_result
 from spikewright.sim.golden.model import Golden, GoldenResult
@@ -58,7 +59,7 @@ def summarise(build: Build, name: str) -> dict[str, Any]:
             "weight_bits": network.weight_bits,
             "about": build.about,
         },
-        "hardware": shape.to_json(),
+        "hardware": to_builtins(shape),
         "layers": _layers(build, run),
         "memories": memories,
         "memory_bits": sum(m["bits"] for m in memories),
@@ -90,7 +91,7 @@ def _layers(build: Build, run: GoldenResult | None) -> list[dict[str, Any]]:
             {
                 "name": layer.name,
                 "kind": layer.kind,
-                "neuron": layer.neuron.to_json(),
+                "neuron": to_builtins(layer.neuron),
                 "shape": list(layer.shape),
                 "synapses": [_synapse(network, layer, i) for i in range(len(layer.synapses))],
                 "neurons": int(np.prod(layer.shape)),

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from amaranth.hdl import Elaboratable
 
 from spikewright import boards
-from spikewright.boards.board import BlockRam
-from spikewright.boards.ecp5 import DP16KD_SHAPES, VCO_MAX, VCO_MIN, find_pll
+from spikewright.boards.ecp5 import VCO_MAX, VCO_MIN, find_pll
 from spikewright.errors import SpikewrightError
+from spikewright.machine.device import LFE5U_85F
 from spikewright.machine.hardware import HardwareShape, MemoryShape
 
 Elaboratable._MustUse__silence = True
@@ -68,14 +70,14 @@ def test_to_json_names_the_clock():
     ],
 )
 def test_block_rams_of_a_memory(words, width, expected):
-    ram = BlockRam("DP16KD", 208, DP16KD_SHAPES, 512)
+    ram = LFE5U_85F.block_ram
     assert ram.needed(MemoryShape("memory", words, width)) == expected
 
 
 def test_check():
     board = boards.get("ulx3s-85f")
     board.check(SMALL)
-    large = HardwareShape.from_json(SMALL.to_json() | {"weight_words": 2**18, "lanes": 16})
+    large = replace(SMALL, weight_words=2**18, lanes=16)
     needed = board.block_rams(large)
     with pytest.raises(SpikewrightError) as caught:
         board.check(large)

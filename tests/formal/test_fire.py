@@ -27,8 +27,9 @@ from amaranth.hdl import (
 from amaranth.lib import data
 
 from spikewright.hw.fire import FireUnit
-from spikewright.machine.hardware import HardwareShape, Mode
-from spikewright.machine.layout import layer_modes
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.instructions import Mode
+from spikewright.machine.scans import layer_modes
 from spikewright.network.neuron import (
     Digits,
     Negative,

@@ -14,7 +14,8 @@ from amaranth.lib import data
 from spikewright.hw import issue
 from spikewright.hw.event import event_layout
 from spikewright.hw.issue import Block, Issue, Kind, StepCounter
-from spikewright.machine.hardware import HardwareShape, Instruction, Register
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.instructions import Instruction, Register
 
 SHAPE = HardwareShape(
     cores=2,

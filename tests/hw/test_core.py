@@ -7,7 +7,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from spikewright.hw.core import Core
-from spikewright.machine.hardware import Activity, HardwareShape, Mode, Region, Register, memory_id
+from spikewright.machine.hardware import Activity, HardwareShape, Region, memory_id
+from spikewright.machine.instructions import Mode, Register
 
 LANES = 2
 SHAPE = HardwareShape(

@@ -15,8 +15,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from spikewright.hw.fire import FireUnit
-from spikewright.machine.hardware import HardwareShape, Mode
-from spikewright.machine.layout import layer_modes
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.instructions import Mode
+from spikewright.machine.scans import layer_modes
 from spikewright.network.neuron import (
     Negative,
     NeuronModel,

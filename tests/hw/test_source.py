@@ -8,8 +8,9 @@ import pytest
 from amaranth.sim import Simulator
 
 from spikewright.hw.source import Source
-from spikewright.machine.hardware import HardwareShape, Region, Register, memory_id
-from spikewright.machine.layout import axis_table
+from spikewright.machine.axes import axis_table
+from spikewright.machine.hardware import HardwareShape, Region, memory_id
+from spikewright.machine.instructions import Register
 
 SHAPE = HardwareShape(
     cores=1,

@@ -7,7 +7,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from spikewright.hw.walker import Walker
-from spikewright.machine.hardware import HardwareShape, Register
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.instructions import Register
 
 SHAPE = HardwareShape(
     cores=1,

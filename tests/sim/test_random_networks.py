@@ -1,6 +1,7 @@
 """Random networks: within their bounds, alive, and covering what they are meant to cover."""
 
 import collections
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -212,7 +213,7 @@ def test_every_choice_is_drawn():
             seen["settle", network.steps - network.input_steps - network.has_final] += 1
             for layer in network.layers:
                 spec = layer.neuron
-                seen.update((spec.model, n, getattr(spec, n)) for n in spec.to_json())
+                seen.update((spec.model, n, getattr(spec, n)) for n in asdict(spec))
     for model in (NeuronModel.IF, NeuronModel.BUFFERED, NeuronModel.BOUNDED, NeuronModel.TSC):
         assert all(seen[model, "tie", tie] for tie in Tie)
     assert all(seen[NeuronModel.IF, "reset", reset] for reset in Reset)

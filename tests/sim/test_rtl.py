@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from lab.random_networks import random_frames, random_network, reweighted, spike_rates
-from spikewright.machine.hardware import Mapping
 from spikewright.machine.images import make_images
+from spikewright.machine.mapping import Mapping
 from spikewright.network import Network
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.rtl.compare import first_mismatch, first_output_mismatch

@@ -20,8 +20,9 @@ from amaranth.lib.wiring import In, Out
 from lab.random_networks import random_frames, random_network
 from spikewright.errors import SpikewrightError
 from spikewright.hw.top import generate
-from spikewright.machine.hardware import Activity, Mapping
+from spikewright.machine.hardware import Activity
 from spikewright.machine.images import MemoryImage, make_images
+from spikewright.machine.mapping import Mapping
 from spikewright.machine.protocol import Command, Decoder, Status, request
 from spikewright.network import Network
 from spikewright.sim.golden.model import Golden, GoldenResult, LayerTrace

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from lab.random_networks import NEURONS, random_frames, random_network, reweighted
-from spikewright.machine.hardware import Mapping
 from spikewright.machine.images import make_images
+from spikewright.machine.mapping import Mapping
 from spikewright.network import InputCode, Network
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.rtl.compare import first_mismatch, first_output_mismatch

@@ -15,7 +15,7 @@ from spikewright.errors import SpikewrightError
 from spikewright.hw.top import generate
 from spikewright.machine.hardware import Activity
 from spikewright.machine.images import Build, MemoryImage, make_images, read_build, write_build
-from spikewright.machine.layout import unpack
+from spikewright.machine.unpacking import unpack
 from spikewright.network import Network
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.rtl.compare import first_mismatch
@@ -83,7 +83,9 @@ def flipped(build: Build) -> Iterator[tuple[dict[str, MemoryImage], Network]]:
         words[word] ^= 1 << bit
         images = {**build.images, "weight_0": MemoryImage(image.shape, tuple(words))}
         try:
-            sick = unpack(build.network, build.mapping, {n: i.words for n, i in images.items()})
+            words = {n: i.words for n, i in images.items()}
+            layers = unpack(build.network.layers, build.mapping, words)
+            sick = replace(build.network, layers=layers)
         except SpikewrightError:  # the one negative number too many
             continue
         yield images, sick

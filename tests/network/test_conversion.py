@@ -1,6 +1,6 @@
 """The choices of a conversion: defaults as in the papers, words, and every refusal."""
 
-import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from spikewright.network import (
 )
 from spikewright.network.conversion import NEURONS, Readout, drive, event_value, exact_settle
 from spikewright.network.neuron import Negative, Rounding, Tie, Window
+from spikewright.records import from_json, to_json
 
 QCFS = Activation(ActivationKind.QCFS, np.ones(1), 4)
 RELU = Activation(ActivationKind.RELU)
@@ -109,11 +110,13 @@ def test_json_round_trip():
         {"neuron": "tsc", "window": "overlapped", "latch": True, "code": "poisson"},
     ):
         conversion = named(**choices)
-        data = json.loads(json.dumps(conversion.to_json()))
-        assert Conversion.from_json(data) == conversion
+        text = to_json(conversion)
+        data = from_json(text, dict[str, Any], "conversion", oldest=None)
+        assert from_json(text, Conversion, "conversion", oldest=None) == conversion
+        assert Conversion.named(**data) == conversion
         assert set(data) == set(Conversion.__dataclass_fields__)
     assert named(code="poisson").code is InputCode.BERNOULLI
-    assert Conversion.from_json({"neuron": "hpc"}) == named(neuron="hpc")
+    assert from_json('{"neuron": "hpc"}', Conversion, "", oldest=None) == named(neuron="hpc")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +149,12 @@ def test_json_round_trip():
         ({"neuron": "ca-lif", "exact": True, "rounding": "one"}, "exact: rounding one"),
         ({"neuron": "ca-lif", "exact": True, "zmax": "none"}, "exact: .* need Zmax"),
         ({"neuron": "ca-lif", "exact": True, "pool_neurons": True}, "exact: pool neurons"),
+        (
+            {"neuron": "qffs", "settle": 10**9},
+            "settle 1000000000: expected int <= 4096",
+        ),
+        ({"neuron": "hpc", "smax": True}, "conversion: smax True: expected int"),
+        ({"neuron": "qffs", "zmax": 10**30}, "conversion: zmax 1000"),
         ({"neuron": "tsc", "exact": True, "window": "overlapped"}, "exact: overlapped"),
     ],
 )
@@ -161,13 +170,15 @@ def test_what_cannot_work_is_refused(choices, message):
         ({}, 0, "T is 0; at least 1"),
         ({"neuron": "tsc"}, 1, "T is 1; a TSC pair encloses"),
         ({"code": "tsc"}, 1, "T is 1; a TSC pair encloses"),
+        ({}, 10**9, "T is 1000000000; at most 4096"),
+        ({"neuron": "ca-lif", "smax": 4}, 3, "Smax 4: Zmax 3 bounds the count"),
         ({"code": "isi"}, 257, "T is 257; the ISI encoder goes to 256"),
     ],
 )
 def test_times_that_cannot_work_are_refused(choices, steps, message):
     with pytest.raises(SpikewrightError, match=message):
         named(**choices).check_steps(steps)
-    named(**choices).check_steps(256 if steps > 9 else 2)
+    named(**choices).check_steps(256 if steps > 9 else 4)
 
 
 def test_the_command_line_has_the_same_words():

@@ -1,0 +1,81 @@
+"""What the scans of a layer may do, and the words and bits that they take."""
+
+from __future__ import annotations
+
+from spikewright.machine.hardware import bits_for
+from spikewright.machine.instructions import Mode
+from spikewright.network import Layer, Network, scans
+from spikewright.network.neuron import Digits, Negative, NeuronModel, Reset, Rounding, Tie
+
+__all__ = ["count_bits", "layer_modes", "needs_ceils", "parameter_words", "spike_words"]
+
+
+def layer_modes(network: Network, layer: Layer) -> tuple[Mode, Mode]:
+    """What a scan of `layer` may do in an ordinary step, and in the final one (0: the same)."""
+    spec = layer.neuron
+    if not spec.fires:
+        return Mode(0), Mode(0)
+    shared = Mode.FIRES
+    if spec.gated:
+        shared |= Mode.GATED
+    if spec.zmax is not None or spec.codes:
+        shared |= Mode.LIMITED
+    if spec.model is NeuronModel.MAX_POOL:
+        mode = shared | Mode.AT | Mode.MAXIMUM
+        return mode, mode if network.has_final else Mode(0)
+    holds = Mode.HOLDS if spec.tie is Tie.HOLDS else Mode(0)
+    if spec.codes:
+        return Mode(0), shared | holds
+    ordinary = shared | holds
+    if spec.switches:
+        ordinary |= Mode.SWITCHES | (Mode.LATCH if spec.latch else Mode(0))
+    if spec.reset is Reset.ZERO:
+        ordinary |= Mode.ZERO
+    ordinary |= {
+        Negative.NONE: Mode(0),
+        Negative.BELOW_ZERO: Mode.BELOW,
+        Negative.AT_THRESHOLD: Mode.AT,
+    }[spec.negative]
+    if spec.smax > 1:
+        ordinary |= Mode.POWER if spec.digits is Digits.POWER else Mode.CAPPED
+    final = Mode(0) if spec.rounding is Rounding.NONE else shared | Mode.BELOW
+    return ordinary, final
+
+
+def needs_ceils(network: Network) -> bool:
+    """Whether some scan of several digits takes spikes back below zero."""
+    return any(
+        (Mode.BELOW in ordinary and passes > 1) or (Mode.BELOW in final and final_passes > 1)
+        for index, layer in enumerate(network.layers)
+        for ordinary, final in [layer_modes(network, layer)]
+        for passes, final_passes in [scans(network, index)]
+    )
+
+
+def count_bits(network: Network) -> int:
+    """Bits of the greatest count of any layer, and of any digit added to it; 0: nothing counts."""
+    return max(
+        (
+            bits_for(max(network.ranges.layers[index].count, 1 << max(scans(network, index)) - 1))
+            for index, layer in enumerate(network.layers)
+            if network.counts(layer)
+        ),
+        default=0,
+    )
+
+
+def spike_words(network: Network, index: int) -> int:
+    """Words of the spike buffer that one channel group of layer `index` fills."""
+    layer = network.layers[index]
+    positions = layer.shape[1] * layer.shape[2]
+    if not layer.neuron.fires:
+        return 0
+    if layer.neuron.codes:
+        return positions
+    passes, final = scans(network, index)
+    return positions * (passes * (network.steps - 1) + (final or passes))
+
+
+def parameter_words(network: Network, index: int, rows: int) -> int:
+    """Parameter words of one channel group of layer `index`, with `rows` a scan."""
+    return 1 + sum(scans(network, index)) * rows

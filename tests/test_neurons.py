@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikewright.app import api
+import spikewright
 from spikewright.app.cli import main
 from spikewright.network import InputCode, InputSpec
 from spikewright.network.conversion import Conversion
@@ -54,7 +54,7 @@ def compiled(out: Path, pool: nn.Module, *, events: bool = False, **choices: obj
     if events:
         frames = (images(steps) > 127).astype(np.uint8)
         spec = InputSpec((1, 8, 8), 1, code=InputCode.EVENTS)
-    api.compile(
+    spikewright.compile(
         network(pool),
         torch.zeros(1, 1, 8, 8),
         steps=steps,
@@ -73,7 +73,7 @@ def compiled(out: Path, pool: nn.Module, *, events: bool = False, **choices: obj
 def test_every_model(model: str, tmp_path: Path) -> None:
     compiled(tmp_path / "out", nn.AvgPool2d(2), **MODELS[model])
     assert main(["verify", str(tmp_path / "out"), "--images", str(IMAGES)]) == 0
-    report = api.report(tmp_path / "out")
+    report = spikewright.report(tmp_path / "out")
     assert report["verify"]["equal"]
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from spikewright import Conversion, SpikewrightError
-from spikewright.app import cli
 from spikewright.network import (
     INPUT,
     Activation,
@@ -179,27 +178,6 @@ def test_times_that_cannot_work_are_refused(choices, steps, message):
     with pytest.raises(SpikewrightError, match=message):
         named(**choices).check_steps(steps)
     named(**choices).check_steps(256 if steps > 9 else 4)
-
-
-def test_the_command_line_has_the_same_words():
-    for name, words in cli._CHOICES.items():
-        allowed = {word for word in words if word != "poisson"}
-        kind = {"neuron": NEURONS}.get(name)
-        if kind is None:
-            kind = type(getattr(named(neuron="if"), name) or named_default(name))
-        assert allowed == {member.value for member in kind}
-    assert {name.removeprefix("code_") for name in cli._SETTINGS} == set(
-        Conversion.__dataclass_fields__
-    )
-
-
-def named_default(name):
-    return {
-        "tie": Tie.FIRES,
-        "negative": Negative.NONE,
-        "rounding": Rounding.NONE,
-        "window": Window.PER_LAYER,
-    }[name]
 
 
 # --------------------------------------------------------------------------------- events, settling

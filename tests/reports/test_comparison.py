@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from spikewright.app.api import compare
 from spikewright.app.cli import main
+from spikewright.app.compare import compare
 from spikewright.errors import SpikewrightError
 from spikewright.reports.page import render_comparison
 

@@ -125,7 +125,7 @@ def test_equal_facts_give_equal_pages(build, tmp_path, results):
 
 def test_the_facts_alone_need_no_matplotlib():
     script = (
-        "import sys, spikewright.app.api, spikewright.reports.facts, spikewright.reports.page; "
+        "import sys, spikewright.app.compile, spikewright.reports.facts, spikewright.reports.page; "
         "print('matplotlib' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -3,7 +3,7 @@
 import pytest
 
 import spikewright
-from spikewright.app import cli
+from spikewright.app import options
 from spikewright.errors import SpikewrightError
 from spikewright.sw.training import train
 from spikewright.sw.training.settings import METHODS, Settings
@@ -40,7 +40,7 @@ def test_what_follows_from_other_settings():
     assert Settings("qffs", counts=True).metadata()["kwargs"]["counts"] is True
     assert Settings("qffs", counts=True).conversion.readout.value == "counts"
     assert " --counts " in Settings(counts=True).command
-    assert cli._METHODS == METHODS
+    assert options.METHODS == METHODS
 
 
 @pytest.mark.parametrize(

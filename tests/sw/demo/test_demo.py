@@ -7,17 +7,15 @@ import numpy as np
 import safetensors
 import torch
 
-import spikewright
-from spikewright.app.api import input_spec
-from spikewright.app.frames import as_frames
+from spikewright.app.data import as_frames
+from spikewright.app.demo import FOLDER
+from spikewright.app.model import input_spec
 from spikewright.sim.golden.model import Golden
 from spikewright.sw.frontend.trace import trace
 from spikewright.sw.models.reading import load_model
 from spikewright.sw.passes.convert import convert
 from spikewright.sw.passes.quantise import quantise
 from spikewright.sw.training.settings import Settings
-
-FOLDER = Path(spikewright.__file__).parent / "sw" / "demo"
 
 
 def test_the_demo_classifies_its_images_as_recorded():
@@ -36,7 +34,7 @@ def test_the_recorded_command_belongs_to_the_recorded_settings():
     with safetensors.safe_open(FOLDER / "lenet5.safetensors", "pt") as file:
         record = json.loads(file.metadata()["spikewright"])["training"]
     assert Settings(**record["settings"]).command == record["command"]
-    readme = Path(__file__).parents[2] / "examples" / "fashion_mnist" / "README.md"
+    readme = Path(__file__).parents[3] / "examples" / "fashion_mnist" / "README.md"
     text = " ".join(readme.read_text().replace("\\\n", " ").split())
     assert record["command"] in text
     assert f"ANN | {record['accuracy']['ann_test']:.2%}".replace("%", " %") in text

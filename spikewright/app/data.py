@@ -20,11 +20,7 @@ Data = str | os.PathLike[str] | npt.NDArray[np.uint8] | Frames
 
 
 def as_frames(
-    data: Data,
-    spec: InputSpec,
-    *,
-    steps: int = 1,
-    directory: str | os.PathLike[str] | None = None,
+    data: Data, spec: InputSpec, *, steps: int = 1, directory: str | os.PathLike[str] | None = None
 ) -> Frames:
     """`data` as frames that fit `spec`; a data set by name gives its test split from `directory`.
 

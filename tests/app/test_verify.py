@@ -1,0 +1,67 @@
+"""Verification: what it compares, and what it refuses."""
+
+import json
+import shutil
+import zlib
+
+import pytest
+
+from tests.app.commands import refused, run
+
+
+def test_flipped_bit(out, work, capsys):
+    image = out / "weight_0.mem"
+    text = image.read_text()
+    image.write_text(("1" if text[0] == "0" else "0") + text[1:])
+    refused(["verify", str(out)], capsys, "weight_0.mem", "CRC-32")
+
+
+def test_flipped_bit_on_the_hardware_side(out, work, capsys):
+    """With the CRC made to fit, and only the hardware loaded so: the first difference is named."""
+    other = work / "flipped"
+    shutil.copytree(out, other)
+    image, header = other / "weight_0.mem", other / "network.json"
+    lines = image.read_text().splitlines()
+    lines[0] = f"{int(lines[0], 16) ^ 2:0{len(lines[0])}x}"  # lane 0 of the first weight word
+    text = "\n".join(lines) + "\n"
+    image.write_text(text)
+    described = json.loads(header.read_text())
+    described["crc32"]["weight_0"] = f"{zlib.crc32(text.encode()):08x}"
+    header.write_text(json.dumps(described))
+    words = ["verify", str(out), "--images", "2", "--sim", "pysim"]
+    status, output, _ = run([*words, "--rtl", str(other)], capsys)
+    assert status == 1
+    assert "NOT EQUAL: first mismatch: image 0, layer" in output
+    assert "channel 0, y " in output
+    assert ", step 1: membrane expected " in output
+    assert run(words, capsys)[0] == 0
+
+
+def test_other_schemas(out, work, capsys):
+    path = out / "network.json"
+    header = json.loads(path.read_text())
+    path.write_text(json.dumps(header | {"schema": header["schema"] + 1}))
+    refused(["verify", str(out)], capsys, "network.json", "schema version", "newer", "upgrade")
+    path.write_text(json.dumps(header | {"schema": header["schema"] - 1}))
+    refused(["verify", str(out)], capsys, "network.json", "schema version", "older", "compile")
+
+
+def test_too_few_frames(out, work, built, capsys):
+    words = ["verify", str(out), "--data", str(built / "data.npz"), "--images", "21"]
+    refused(words, capsys, "data.npz", "holds 20 images, 21 were asked for")
+
+
+def test_missing_compiler(out, work, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(work))
+    monkeypatch.delenv("CXX", raising=False)
+    refused(["verify", str(out), "--images", "1"], capsys, "g++")
+
+
+@pytest.mark.parametrize("sim", ["pysim", "verilator"])
+def test_verify(sim, out, capsys):
+    words = ["verify", str(out), "--images", "2", "--trace-images", "1", "--sim", sim, "--json"]
+    status, output, _ = run(words, capsys)
+    assert status == 0
+    result = json.loads(output)
+    assert (result["equal"], result["images"], result["traced"]) == (True, 2, 1)
+    assert "sample frames" in result["frames"]

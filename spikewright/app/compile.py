@@ -22,13 +22,14 @@ from spikewright.app.model import load, need, saved_shape, saved_target
 from spikewright.app.options import Compile
 from spikewright.app.printing import percent, table
 from spikewright.errors import SpikewrightError
-from spikewright.files import write_npz, write_text
+from spikewright.files import write_npz
 from spikewright.machine.images import Build, read_build, write_build
 from spikewright.network import FloatNetwork, InputSpec
 from spikewright.network.conversion import Conversion
 from spikewright.network.frames import Frames, random_frames
 from spikewright.progress import Report
 from spikewright.provenance import provenance
+from spikewright.records import to_builtins
 from spikewright.reports.facts import EXPECTED, summarise
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def compile(options: Compile, command: str, progress: Report) -> Build:
         board.check(lowered.mapping.shape)
     about = provenance(command) | {
         "board": options.board,
-        "conversion": plan.conversion.to_json(),
+        "conversion": to_builtins(plan.conversion),
         "calibration": None if calib is None else calib.source,
         "percentile": options.percentile or plan.conversion.percentile,
         "channelwise": options.channelwise,
@@ -121,7 +122,7 @@ def _conversion(options: Compile, trained: Conversion | None) -> Conversion:
     if trained is not None and chosen.get("neuron") in (None, trained.neuron.value):
         # What was trained may well be exact, which own choices need not be.
         exact = trained.exact and not chosen.keys() - {"neuron"}
-        chosen = trained.to_json() | {"exact": exact} | chosen
+        chosen = to_builtins(trained) | {"exact": exact} | chosen
     elif trained is not None:
         chosen = {"readout": trained.readout} | chosen
     return Conversion.named(**chosen)
@@ -210,15 +211,17 @@ def _write(
     shape = lowered.mapping.shape
     progress("generating Verilog", None)
     build = write_build(
-        directory, lowered.integer, lowered.mapping, float_network=lowered.real, about=about
+        directory,
+        lowered.integer,
+        lowered.mapping,
+        float_network=lowered.real,
+        about=about,
+        files={
+            TOP: generate(shape),
+            TRACED_TOP: generate(shape, trace=True),
+            "top.json": json.dumps(describe(shape), indent=1) + "\n",
+        },
     )
-    files = {
-        TOP: generate(shape),
-        TRACED_TOP: generate(shape, trace=True),
-        "top.json": json.dumps(describe(shape), indent=1) + "\n",
-    }
-    for file, text in files.items():
-        write_text(directory / file, text)
     progress("running the golden model", None)
     _write_expected(build, sample)
     write_report(build, name)

@@ -17,10 +17,11 @@ from spikewright.app.printing import percent, print_model, table
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_text
 from spikewright.machine.images import Build
-from spikewright.network import SCHEMA, InputCode
+from spikewright.network import InputCode
 from spikewright.network.frames import Frames
 from spikewright.progress import Report
 from spikewright.provenance import provenance
+from spikewright.records import SCHEMA
 from spikewright.reports.description import describe
 from spikewright.reports.facts import EVAL
 

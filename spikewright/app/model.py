@@ -94,16 +94,14 @@ def saved_target(model: object) -> dict[str, Any]:
 
     That is its `conversion`, its `steps`, and the `bits` of integer weights.
     """
-    try:
-        stored = dict(_metadata(model)["training"]["settings"])
-    except (KeyError, TypeError, ValueError):
+    metadata = _metadata(model)
+    record = metadata.get("training") if isinstance(metadata, dict) else None
+    if record is None:
         return {}
     need("torch", "torch", "reading a trained network")
-    from spikewright.sw.training.train import Settings
+    from spikewright.sw.training.settings import Settings
 
-    settings = Settings(
-        **{name: stored[name] for name in Settings.__dataclass_fields__ if name in stored}
-    )
+    settings = Settings.recorded(record, model)
     target: dict[str, Any] = {"conversion": settings.conversion, "steps": settings.steps}
     return target | ({"bits": settings.bits} if settings.qat else {})
 

@@ -36,6 +36,8 @@ BOARD = "ulx3s-85f"
 STEPS = 4096
 """The most time steps: more would take minutes an image, and no method of the papers needs them."""
 METHODS = ("qcfs", "nq", "hpc", "qffs", "calif", "relu")
+ZMAX = 2**16 - 1
+"""The greatest bound of a count."""
 IMAGES = 100_000
 """The most images that one command makes or compares."""
 VALUES = 2**20
@@ -361,10 +363,10 @@ class Compile(Options):
         "hpc: when spikes are taken back (below-zero)", "none|below-zero|at-threshold"
     )
     zmax: int | str | None = _neuron(
-        "greatest count: qffs, ca-lif (T)", metavar="N|none", parse=_zmax, low=1, high=STEPS
+        "greatest count: qffs, ca-lif (T)", metavar="N|none", parse=_zmax, low=1, high=ZMAX // 2
     )
     output_zmax: int | None = _neuron(
-        "qffs with counts read out (2 ZMAX + 1)", metavar="N", low=1, high=2 * STEPS + 1
+        "qffs with counts read out (2 ZMAX + 1)", metavar="N", low=1, high=ZMAX
     )
     settle: int | None = _neuron(
         "qffs: steps after the input (ZMAX)", metavar="E", low=0, high=STEPS

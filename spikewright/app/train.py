@@ -25,6 +25,7 @@ def train(options: Train, command: str, progress: Report) -> dict[str, Any]:
     """
     need("torch", "torch", "training")
     from spikewright.sw.training import train as training
+    from spikewright.sw.training.settings import Settings
 
     def tell(state: training.Progress) -> None:
         score = "" if state.score is None else f", integer SNN {state.score:.1%}"
@@ -32,7 +33,7 @@ def train(options: Train, command: str, progress: Report) -> dict[str, Any]:
 
     given = {name: value for name, value in asdict(options).items() if value is not None}
     out, folder = given.pop("out"), given.pop("data_dir", None)
-    make = training.Settings.continued if options.start else training.Settings
+    make = Settings.continued if options.start else Settings
     record = training.train(out, make(**given), data_dir=folder, progress=tell)
     return {**record, "output": os.fspath(out)}
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikewright.machine.hardware import Mapping
+from spikewright.machine.mapping import Mapping
 from spikewright.network import FloatNetwork, Network
 from spikewright.network.conversion import Conversion, exact_settle
 from spikewright.progress import Report, silent

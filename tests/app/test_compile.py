@@ -46,7 +46,7 @@ def test_wrong_network(net, fragments, work, capsys):
         (["-o", "nets.py"], ("nets.py", "is no folder")),
         (
             ["--neuron", "ca-lif", "--smax", "8", "-T", "4"],
-            ("neuron ca-lif: Smax 8 can never be sent", "Zmax 4"),
+            ("Smax 8: Zmax 4 bounds the count", "smaller Smax"),
         ),
     ],
 )

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from spikewright import Conversion, SpikewrightError
+from spikewright.app import options
 from spikewright.app.options import COMMANDS, Compile, add_options
+from spikewright.network import limits
 from spikewright.network.conversion import NEURONS
 from spikewright.network.neuron import Negative, Rounding, Tie, Window
 from tests.app.commands import SHAPE, refused
@@ -30,7 +32,7 @@ from tests.app.commands import SHAPE, refused
         (["--nonsense"], ("unrecognized arguments: --nonsense",)),
         (["--neuron", "lif"], ("argument --neuron", "invalid choice: 'lif'", "'ca-lif'")),
         (["--code", "morse"], ("argument --code", "invalid choice: 'morse'", "'poisson'")),
-        (["--zmax", "0"], ("argument --zmax", "0 is out of range", "1 to 4096")),
+        (["--zmax", "0"], ("argument --zmax", "0 is out of range", "1 to 32767")),
         (["--code-seed", "0"], ("argument --code-seed", "0 is out of range")),
     ],
 )
@@ -45,7 +47,7 @@ def test_wrong_option(words, fragments, work, capsys):
         (["compile", "m:f", "-T", "1000000000"], ("-T/--steps", "1 to 4096")),
         (["compile", "m:f", "--neuron", "tsc", "-T", "100000"], ("100000 is out of range",)),
         (["compile", "m:f", "--settle", "1000000000"], ("--settle", "0 to 4096")),
-        (["compile", "m:f", "--zmax", "1000000000"], ("--zmax", "1 to 4096")),
+        (["compile", "m:f", "--zmax", "1000000000"], ("--zmax", "1 to 32767")),
         (["compile", "m:f", "--input-shape", "1,100000,100000"], ("10,000,000,000 values",)),
         (["compile", "m:f", "--input-shape", "1,1,1" + "0" * 5000], ("is not channels",)),
         (["compile", "m:f", "--initial", "nan"], ("--initial", "nan is out of range")),
@@ -66,7 +68,7 @@ def test_bounds_come_first(words, fragments, work, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "fragment"),
+    ("given", "fragment"),
     [
         ({"steps": 10**9}, "steps: 1000000000 is out of range; give 1 to 4096"),
         ({"bits": 2.5}, "bits: 2.5 is not a whole number"),
@@ -76,9 +78,9 @@ def test_bounds_come_first(words, fragments, work, capsys):
         ({"zmax": "all"}, "zmax: 'all' is not a whole number"),
     ],
 )
-def test_the_same_from_python(options, fragment):
+def test_the_same_from_python(given, fragment):
     with pytest.raises(SpikewrightError, match=re.escape(fragment)):
-        Compile("model", **options)
+        Compile("model", **given)
 
 
 def test_numpy_numbers_are_numbers():
@@ -94,12 +96,19 @@ def test_the_command_line_has_the_same_words():
         "rounding": Rounding,
         "window": Window,
     }
-    options = {one.name.removeprefix("code_"): one for one in dataclasses.fields(Compile)}
-    assert kinds.keys() <= options.keys()
+    named = {one.name.removeprefix("code_"): one for one in dataclasses.fields(Compile)}
+    assert kinds.keys() <= named.keys()
     for name, kind in kinds.items():
-        allowed = {*options[name].metadata.get("choices", ())} - {"poisson"}
+        allowed = {*named[name].metadata.get("choices", ())} - {"poisson"}
         members = NEURONS if name == "neuron" else kind if issubclass(kind, enum.Enum) else ()
         assert allowed == {member.value for member in members}
+
+
+def test_the_bounds_are_those_of_the_network():
+    assert (options.STEPS, options.ZMAX) == (limits.STEPS, limits.ZMAX)
+    assert options.VALUES <= limits.VALUES
+    bits = {one.name: one.metadata for one in dataclasses.fields(Compile)}["bits"]
+    assert (bits["low"], bits["high"]) == limits.WEIGHT_BITS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 
+from spikewright.machine.images import sealed
 from tests.app.commands import refused, run
 
 
@@ -26,8 +27,8 @@ def test_flipped_bit_on_the_hardware_side(out, work, capsys):
     text = "\n".join(lines) + "\n"
     image.write_text(text)
     described = json.loads(header.read_text())
-    described["crc32"]["weight_0"] = f"{zlib.crc32(text.encode()):08x}"
-    header.write_text(json.dumps(described))
+    described["crc32"]["weight_0.mem"] = f"{zlib.crc32(text.encode()):08x}"
+    header.write_text(json.dumps(sealed(described)))
     words = ["verify", str(out), "--images", "2", "--sim", "pysim"]
     status, output, _ = run([*words, "--rtl", str(other)], capsys)
     assert status == 1

@@ -3,7 +3,7 @@
 import pytest
 
 import spikewright
-from spikewright.app import options
+from spikewright.app import cli, options
 from spikewright.errors import SpikewrightError
 from spikewright.sw.training import train
 from spikewright.sw.training.settings import METHODS, Settings

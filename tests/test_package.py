@@ -131,7 +131,7 @@ def test_no_public_name_is_a_folders():
 
 
 # Everything but compiling, training and float simulation.
-WITHOUT_TORCH = ("app", "boards", "hw", "machine", "network", "report", "sim.golden", "sim.rtl")
+WITHOUT_TORCH = ("app", "boards", "hw", "machine", "network", "reports", "sim.golden", "sim.rtl")
 
 
 def test_torch_is_imported_only_by_what_is_about_torch():

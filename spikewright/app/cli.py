@@ -829,6 +829,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _complain(progress: Progress, message: Warning | str) -> None:
     """Print our own warnings; those of libraries are not the user's business."""
-    if type(message).__module__.startswith(__package__):
+    if type(message).__module__.startswith("spikewright."):
         progress.clear()
         print(f"spikewright: warning: {message}", file=sys.stderr)

@@ -7,6 +7,7 @@ import select
 import signal
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.fuzz.cases import Ending, run_case
 from tests.fuzz.inputs import Inputs
@@ -43,7 +44,7 @@ def _fork(inputs, seed, numbers):
         os.close(writing)
         return process, reading
     os.close(reading)
-    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     for number in numbers:
         data = pickle.dumps(run_case(inputs, seed, number))

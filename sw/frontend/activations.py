@@ -1,7 +1,5 @@
 """Handlers of activations: ReLU, clipped to a number or not, and our own trained ones."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The float network against the module itself, so that no tracing can be silently wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

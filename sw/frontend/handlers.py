@@ -3,8 +3,6 @@
 A module is its function on its own attributes: the parameters of a handler bear the names of both.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from functools import partial

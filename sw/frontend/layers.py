@@ -1,7 +1,5 @@
 """From the value that leaves the graph to the layers of the float network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ A handler gets the place, the values and the arguments by the names that torch g
 returns the value behind the operation, or refuses it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -124,20 +122,10 @@ def batch_norm(
     return _scaled(site, x, torch.tensor(gain.reshape(axes)), torch.tensor(shift.reshape(axes)))
 
 
-def aten_batch_norm(
-    site: Site,
-    x: Value,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool = False,
-) -> Value:
-    """The same with the parameters in the order of ``torch.batch_norm``."""
-    return batch_norm(site, x, running_mean, running_var, weight, bias, training, momentum, eps)
+def aten_batch_norm(site: Site, x: Value, *arguments: Any) -> Value:
+    """The same with the arguments in the order of ``torch.batch_norm``."""
+    weight, bias, mean, variance, *rest = arguments[:-1]  # the last is no matter of numbers
+    return batch_norm(site, x, mean, variance, weight, bias, *rest)
 
 
 def _sum(site: Site, a: Value, b: Value) -> Value:

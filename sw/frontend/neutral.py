@@ -1,7 +1,5 @@
 """Handlers of what computes nothing: flattening, dropout in evaluation, a softmax at the end."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import replace

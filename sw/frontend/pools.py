@@ -1,7 +1,5 @@
 """Handlers of pools: averages are linear, maxima compare what their neurons have sent."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from spikewright.sw.frontend.linear import pair
@@ -9,13 +7,7 @@ from spikewright.sw.frontend.merge import Average, Maximum
 from spikewright.sw.frontend.site import Site
 from spikewright.sw.frontend.values import Value
 
-__all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
-    "avg_pool2d",
-    "max_pool2d",
-    "mean",
-]
+__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "mean"]
 
 Pair = tuple[int, int]
 

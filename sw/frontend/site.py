@@ -1,7 +1,5 @@
 """The place in the graph that is being handled: its name, its refusals, what it gave."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Any
 

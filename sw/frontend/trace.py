@@ -7,8 +7,7 @@ one pooled convolution of its source (:mod:`.merge`). At the end the result is c
 module itself, so that a tracing cannot be silently wrong.
 """
 
-from __future__ import annotations
-
+import copy
 import warnings
 
 import torch
@@ -16,8 +15,9 @@ import torch
 from spikewright.errors import SpikewrightError
 from spikewright.network import FloatNetwork, InputSpec
 from spikewright.sw.frontend.comparison import compare
-from spikewright.sw.frontend.graph import evaluated, graph
+from spikewright.sw.frontend.handlers import OWN, kind_of, module_handler
 from spikewright.sw.frontend.layers import layers_of
+from spikewright.sw.frontend.site import Site, first_line
 from spikewright.sw.frontend.values import Value, frame_shape
 from spikewright.sw.frontend.walk import walk
 
@@ -50,8 +50,8 @@ def trace(
             "equal"
         )
     with warnings.catch_warnings(action="ignore"):  # of the user's module, run a few times here
-        copied = evaluated(module)
-        output = walk(graph(copied), Value(example, shape))
+        copied = _evaluated(module)
+        output = walk(_graph(copied), Value(example, shape))
         network = FloatNetwork(input_spec, layers_of(output, input_spec))
         compare(copied, network, example, output.tail)
     return network
@@ -67,3 +67,44 @@ def _one_example(example: torch.Tensor) -> torch.Tensor:
             "(1, N)"
         )
     return example[:1]
+
+
+class _Tracer(torch.fx.Tracer):
+    """Our activations are leaves, as torch's own modules are."""
+
+    def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, tuple(OWN)) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _evaluated(module: torch.nn.Module) -> torch.nn.Module:
+    """A float64 copy in evaluation mode on the CPU."""
+    try:
+        copied = copy.deepcopy(module).cpu().double().eval()
+    except Exception as error:  # tensors with a history, handles, locks: whatever the user keeps
+        raise SpikewrightError(
+            f"{type(module).__name__}: cannot be copied ({first_line(error)}); keep only "
+            "parameters, buffers and plain values in the module"
+        ) from None
+    leaf = _Tracer().is_leaf_module(copied, "")
+    return torch.nn.Sequential(copied) if leaf else copied
+
+
+def _graph(module: torch.nn.Module) -> torch.fx.GraphModule:
+    """The graph of `module`, without dead code.
+
+    Raises SpikewrightError if it cannot be traced, or holds a module that nothing handles.
+    """
+    try:
+        found = _Tracer().trace(module)
+    except Exception as error:  # the user's forward can raise anything
+        raise SpikewrightError(
+            f"{type(module).__name__}.forward: cannot be traced ({first_line(error)}); remove "
+            "control flow that depends on data or shapes"
+        ) from None
+    traced = torch.fx.GraphModule(module, found)
+    traced.graph.eliminate_dead_code()
+    for node in traced.graph.nodes:  # first of all, so that they are named whatever precedes them
+        if node.op == "call_module":
+            called = traced.get_submodule(node.target)
+            module_handler(Site(node.target, kind_of(called).__name__), called)
+    return traced

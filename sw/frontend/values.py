@@ -109,16 +109,15 @@ class Value:
         """The branches with the max pools in them, which takes spikes that these can compare."""
         if not self.maxima:
             return self.branches
-        first, site = self.branches[0], self.maxima[0].where
+        first, refused = self.branches[0], None
         if len(self.branches) > 1 or first.operations:
+            refused = f"what {self.where} gives", "it directly before or behind an activation"
+        elif first.source is None:
+            refused = "the input frame", "a layer with an activation before it"
+        if refused:
             raise SpikewrightError(
-                f"{site}: pools what {self.where} gives; max pooling compares counts of spikes, "
-                "so put it directly before or behind an activation"
-            )
-        if first.source is None:
-            raise SpikewrightError(
-                f"{site}: pools the input frame; max pooling compares counts of spikes, so put a "
-                "layer with an activation before it"
+                f"{self.maxima[0].where}: pools {refused[0]}; max pooling compares counts of "
+                f"spikes, so put {refused[1]}"
             )
         return (replace(first, maxima=self.maxima),)
 

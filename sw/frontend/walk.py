@@ -1,7 +1,5 @@
 """The walk through the graph: every node executed on the example, and handled."""
 
-from __future__ import annotations
-
 import inspect
 import operator
 from collections.abc import Callable, Sequence

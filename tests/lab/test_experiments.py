@@ -135,7 +135,7 @@ def test_the_weights_among_the_examples_are_those_of_the_results():
 )
 def test_what_is_wrong_is_one_line(tmp_path, module, words, message):
     (tmp_path / "experiments" / "data").mkdir(parents=True)
-    command = [sys.executable, "-m", f"spikewright.sw.{module}", *words]
+    command = [sys.executable, "-m", f"lab.{module}", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"{module}: error: {message}")

@@ -210,14 +210,7 @@ def synthesise_core(shape: HardwareShape) -> tuple[dict[str, int], str]:
 
 def markdown(costs: list[Cost]) -> str:
     """A table of a core's cost over its lanes."""
-    columns = (
-        "LUT a lane",
-        "FF a lane",
-        "EBR a lane",
-        "membrane, count bits",
-        "scan",
-        "final scan",
-    )
+    columns = ("neurons", "LUT a lane", "FF a lane", "EBR a lane", "membrane, count bits")
     rows = []
     for cost in costs:
         lut, ff, ebr = (n / cost.lanes for n in (cost.lut, cost.ff, cost.ebr))

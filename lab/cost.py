@@ -23,6 +23,7 @@ import numpy.typing as npt
 from amaranth.back import rtlil
 
 from lab.benchmark import lenet
+from lab.markdown import table
 from spikewright.boards.synth import NO_RW_CHECK, find_tool
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_text
@@ -51,7 +52,7 @@ CELLS = {
     "ff": {"TRELLIS_FF": 1},
     "ebr": {"DP16KD": 1},
 }
-"""What the cells of Yosys count as."""
+"""What the cells of Yosys count as, in the order of :class:`Cost`."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,9 @@ def _with_neurons(base: Network, model: Model) -> Iterator[Layer]:
             index, pooled = index + 1, _pooling(index, source, synapse.pool.size, model.pool)
             yield pooled
             synapse = replace(synapse, pool=Pool())
-        synapses = (replace(synapse, source=index),)
+        neuron = model.neuron if layer.neuron.fires else layer.neuron
+        yield replace(layer, neuron=neuron, synapses=(replace(synapse, source=index),))
         index, source = index + 1, layer.shape
-        if layer.neuron.fires:
-            yield replace(layer, neuron=model.neuron, synapses=synapses)
-        else:
-            yield replace(layer, synapses=synapses)
 
 
 def _pooling(
@@ -171,21 +169,12 @@ def measure(name: str, made: Network, *, lanes: int = 16) -> Cost:
     """The cost of a core of `lanes` lanes for `made`. Raises SpikewrightError without Yosys."""
     mapping = map_network(made, lanes=lanes)
     cells, tool = synthesise_core(mapping.shape)
-    used = {
-        resource: sum(cells.get(cell, 0) * worth for cell, worth in counted.items())
-        for resource, counted in CELLS.items()
-    }
-    scan, final = scans_of(made, mapping)
-    return Cost(
-        model=name,
-        lanes=lanes,
-        **used,
-        membrane_bits=mapping.shape.membrane_bits,
-        count_bits=mapping.shape.count_bits,
-        scan=scan,
-        final=final,
-        tool=tool,
+    used = (
+        sum(cells.get(cell, 0) * worth for cell, worth in counted.items())
+        for counted in CELLS.values()
     )
+    bits = mapping.shape.membrane_bits, mapping.shape.count_bits
+    return Cost(name, lanes, *used, *bits, *scans_of(made, mapping), tool)
 
 
 def scans_of(made: Network, mapping: Mapping) -> tuple[int, int]:
@@ -222,15 +211,13 @@ def synthesise_core(shape: HardwareShape) -> tuple[dict[str, int], str]:
 def markdown(costs: list[Cost]) -> str:
     """A table of a core's cost over its lanes."""
     columns = ("neurons", "LUT a lane", "FF a lane", "EBR a lane", "membrane, count bits")
-    lines = [" | ".join(("", *columns, "scan", "final scan", "")).strip()]
-    lines.append("|" + " --- |" * (len(columns) + 2))
+    rows = []
     for cost in costs:
         lut, ff, ebr = (n / cost.lanes for n in (cost.lut, cost.ff, cost.ebr))
-        lines.append(
-            f"| {cost.model} | {lut:.0f} | {ff:.0f} | {ebr:.1f} "
-            f"| {cost.membrane_bits}, {cost.count_bits} | {cost.scan} | {cost.final or '-'} |"
-        )
-    return "\n".join(lines)
+        bits = f"{cost.membrane_bits}, {cost.count_bits}"
+        area = f"{lut:.0f}", f"{ff:.0f}", f"{ebr:.1f}"
+        rows.append((cost.model, *area, bits, str(cost.scan), str(cost.final or "-")))
+    return table((*columns, "scan", "final scan"), rows)
 
 
 def main() -> None:
@@ -243,10 +230,9 @@ def main() -> None:
     unknown = sorted(set(options.names) - set(MODELS))
     if unknown:
         parser.error(f"no model {unknown[0]!r}; there are: {'; '.join(MODELS)}")
-    costs = []
+    names = options.names or MODELS
     try:
-        for name in options.names or MODELS:
-            costs.append(measure(name, network(MODELS[name]), lanes=options.lanes))
+        costs = [measure(name, network(MODELS[name]), lanes=options.lanes) for name in names]
     except SpikewrightError as error:
         parser.exit(1, f"{error}\n")
     print(markdown(costs))

@@ -82,9 +82,11 @@ _RELU = "--neuron if " + _CALIBRATED
 _TSC = "--neuron tsc " + _CALIBRATED
 _ONE, _DRAIN = "--rounding one", "--rounding drain"
 
+_IF = (Run("IF", "-T 8"), Run("IF", "-T 32")), (Run("IF", "-T 8"),)
+
 _RUNS: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]] = {
-    "qcfs": ((Run("IF", "-T 8"), Run("IF", "-T 32")), (Run("IF", "-T 8"),)),
-    "nq": ((Run("IF", "-T 8"), Run("IF", "-T 32")), (Run("IF", "-T 8"),)),
+    "qcfs": _IF,
+    "nq": _IF,
     "hpc": (_at("HPC", "", 32), (Run("HPC", "-T 8"),)),
     "qffs": ((Run("QFFS", "-T 3"),), (Run("QFFS", "-T 3"),)),
     "calif": (
@@ -144,12 +146,11 @@ def _experiments() -> Iterator[Experiment]:
                 _in_four_bits(runs),
                 _in_four_bits(verified),
             )
-    only = (Run("IF", "-T 8"), Run("IF", "-T 32")), (Run("IF", "-T 8"),)
     yield Experiment(
         "mlp-mnist-qcfs",
         "mnist",
         "--method qcfs --net mlp --norm --data mnist --epochs 15 --validation 2000 --seed 1",
-        *only,
+        *_IF,
     )
     yield Experiment(
         "vgg8-cifar10-qcfs",
@@ -231,6 +232,7 @@ def _spikewright(work: Path, words: str) -> Any:
 
 
 def main() -> None:
+    """Do the experiments whose names match, or all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", default=["*"], help="experiments, as patterns (all)")
     parser.add_argument("--data-dir", type=Path, required=True, help="holds the data sets")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,8 @@ from spikewright.sim.golden.model import Golden
 from spikewright.sim.golden.neurons import fire
 from spikewright.sim.golden.synapses import reach
 
-__all__ = ["NEURONS", "STYLES", "random_frames", "random_network", "reweighted", "spike_rates"]
+__all__ = ["NEURONS", "STYLES", "Bounds", "random_frames", "random_network", "reweighted"]
+__all__ += ["spike_rates"]
 
 Ints = npt.NDArray[np.int64]
 Range = tuple[int, int]
@@ -53,67 +54,64 @@ _TRIALS = 200
 _CALIBRATION = 12
 
 
-def random_network(
-    rng: np.random.Generator,
-    *,
-    max_layers: int = 4,
-    style: str | None = None,
-    steps: Range = (1, 9),
-    weight_bits: Range = (2, 8),
-    channels: Range = (1, 33),
-    side: Range = (1, 13),
-    kernel: Range = (1, 5),
-    stride: Range = (1, 3),
-    input_bits: Range = (1, 8),
-    groups: int = 1,
-    size: int = 20_000,
-    membrane_bits: int = 30,
-    neuron: str = "if",
-    code: InputCode = InputCode.DIRECT,
-    firing_output: bool = False,
-) -> Network:
-    """A network of 1 to `max_layers` layers, the last a dense integrator of `channels` outputs.
+@dataclass(frozen=True)
+class Bounds:
+    """What a random network may be like; every range includes both ends.
 
-    Every range includes both ends. `steps` bounds the steps with input, `side` height and width of
-    the frame, `groups` the synapse groups of a layer. `size` bounds the additions and neuron
-    updates of an image, if half of the neurons fire in every step: about the clocks of a hardware
-    with one lane. `membrane_bits` bounds :attr:`~spikewright.network.Network.membrane_bits`.
-    `neuron` is one of `NEURONS`; those that pool need three layers, and no ``dense`` style. With
-    `firing_output` the last layer fires, if its model can count. Raises ValueError where no network
-    of these bounds is found.
+    It has 1 to `max_layers` layers, the last a dense integrator of `channels` outputs. `steps`
+    bounds the steps with input, `side` height and width of the frame, `groups` the synapse groups
+    of a layer. `size` bounds the additions and neuron updates of an image, if half of the neurons
+    fire in every step: about the clocks of a hardware with one lane. `membrane_bits` bounds
+    :attr:`~spikewright.network.Network.membrane_bits`. `neuron` is one of `NEURONS`; those that
+    pool need three layers, and no ``dense`` style. With `firing_output` the last layer fires, if
+    its model can count.
     """
-    if neuron not in NEURONS:
-        raise ValueError(f"neuron {neuron!r} is not one of {', '.join(NEURONS)}")
-    pools = neuron in ("pool", "max-pool")
+
+    max_layers: int = 4
+    style: str | None = None
+    steps: Range = (1, 9)
+    weight_bits: Range = (2, 8)
+    channels: Range = (1, 33)
+    side: Range = (1, 13)
+    kernel: Range = (1, 5)
+    stride: Range = (1, 3)
+    input_bits: Range = (1, 8)
+    groups: int = 1
+    size: int = 20_000
+    membrane_bits: int = 30
+    neuron: str = "if"
+    code: InputCode = InputCode.DIRECT
+    firing_output: bool = False
+
+    @property
+    def pools(self) -> bool:
+        """Whether layers that pool are wanted."""
+        return self.neuron in ("pool", "max-pool")
+
+
+def random_network(rng: np.random.Generator, **bounds: Any) -> Network:
+    """A network within `bounds`, the fields of :class:`Bounds`.
+
+    Raises ValueError where no network of these bounds is found.
+    """
+    wanted = Bounds(**bounds)
+    if wanted.neuron not in NEURONS:
+        raise ValueError(f"neuron {wanted.neuron!r} is not one of {', '.join(NEURONS)}")
     for trial in range(_TRIALS):
         # Later trials draw smaller networks, so that the search ends.
-        most = max(channels[0], round(channels[1] * 0.97**trial))
-        widest = max(side[0], round(side[1] * 0.97**trial))
-        network = _untuned(
-            rng,
-            style or str(rng.choice(STYLES)),
-            layers=max(
-                3 if pools else 1,
-                _between(rng, (1 if rng.random() < 0.1 else min(2, max_layers), max_layers)),
-            ),
-            steps=_between(rng, steps),
-            bits=_between(rng, weight_bits),
-            channels=(channels[0], most),
-            side=(side[0], widest),
-            kernel=kernel,
-            stride=stride,
-            input_bits=_between(rng, input_bits),
-            groups=groups,
-            neuron=neuron,
-            code=code,
-            firing_output=firing_output,
-        )
-        if _work(network) > size or (pools and not any(map(_pools, network.layers))):
-            continue
-        network = _tuned(rng, network)
-        if network.membrane_bits <= membrane_bits:
-            return network
-    raise ValueError(f"no random network of size {size} and {membrane_bits} membrane bits found")
+        smaller = {
+            name: (low, max(low, round(high * 0.97**trial)))
+            for name, (low, high) in (("channels", wanted.channels), ("side", wanted.side))
+        }
+        network = _untuned(rng, replace(wanted, **smaller))
+        pooled = any(map(_pools, network.layers))
+        if _work(network) <= wanted.size and (pooled or not wanted.pools):
+            network = _tuned(rng, network)
+            if network.membrane_bits <= wanted.membrane_bits:
+                return network
+    raise ValueError(
+        f"no random network of size {wanted.size} and {wanted.membrane_bits} membrane bits found"
+    )
 
 
 def random_frames(rng: np.random.Generator, network: Network, n: int) -> npt.NDArray[np.uint8]:
@@ -150,26 +148,17 @@ def reweighted(rng: np.random.Generator, network: Network) -> Network:
     the weights of each output channel are shuffled and shrunk, which keeps its sums of positive and
     of negative weights within the old ones. Pooling neurons stay as they are.
     """
-    layers = []
-    for layer in network.layers:
-        if _pools(layer):
-            layers.append(layer)
-            continue
-        order = rng.permutation(layer.shape[0])
-        synapses = tuple(replace(s, weight=_shuffled(rng, s.weight[order])) for s in layer.synapses)
-        layers.append(
-            replace(
-                layer,
-                synapses=synapses,
-                threshold=layer.threshold[order],
-                bias=layer.bias[order],
-                initial=layer.initial[order],
-                unit=layer.unit[order],
-            )
-        )
+    layers = (layer if _pools(layer) else _other_numbers(rng, layer) for layer in network.layers)
     shuffled = replace(network, layers=tuple(layers))
     tuned = _tuned(rng, shuffled, flip=False)
     return tuned if _fits(tuned, network) else shuffled
+
+
+def _other_numbers(rng: np.random.Generator, layer: Layer) -> Layer:
+    order = rng.permutation(layer.shape[0])
+    synapses = tuple(replace(s, weight=_shuffled(rng, s.weight[order])) for s in layer.synapses)
+    each = ("threshold", "bias", "initial", "unit")
+    return replace(layer, synapses=synapses, **{name: getattr(layer, name)[order] for name in each})
 
 
 def _fits(network: Network, other: Network) -> bool:
@@ -196,78 +185,76 @@ def _few(rng: np.random.Generator, bounds: Range) -> int:
     return min(high, int(math.exp(rng.uniform(math.log(low), math.log(high + 1)))))
 
 
-def _untuned(
-    rng: np.random.Generator,
-    style: str,
-    *,
-    layers: int,
-    steps: int,
-    bits: int,
-    channels: Range,
-    side: Range,
-    kernel: Range,
-    stride: Range,
-    input_bits: int,
-    groups: int,
-    neuron: str,
-    code: InputCode,
-    firing_output: bool,
-) -> Network:
+def _untuned(rng: np.random.Generator, wanted: Bounds) -> Network:
     """Shapes, weights and neurons; thresholds of 1, no bias."""
-    shape = (_between(rng, (1, 3)), _between(rng, side), _between(rng, side))
-    seed = int(rng.integers(1, 2**32)) if code is InputCode.BERNOULLI else 1
-    input_bits = 1 if code is InputCode.EVENTS else input_bits
-    spec = InputSpec(shape, input_bits, code=code, seed=seed)
+    style = wanted.style or str(rng.choice(STYLES))
+    fewest = 1 if rng.random() < 0.1 else min(2, wanted.max_layers)
+    layers = max(3 if wanted.pools else 1, _between(rng, (fewest, wanted.max_layers)))
+    steps, bits = _between(rng, wanted.steps), _between(rng, wanted.weight_bits)
+    input_bits = _between(rng, wanted.input_bits)
+    shape = (_between(rng, (1, 3)), _between(rng, wanted.side), _between(rng, wanted.side))
+    seed = int(rng.integers(1, 2**32)) if wanted.code is InputCode.BERNOULLI else 1
+    input_bits = 1 if wanted.code is InputCode.EVENTS else input_bits
+    spec = InputSpec(shape, input_bits, code=wanted.code, seed=seed)
     made: list[Layer] = []
     for index in range(layers):
         last = index == layers - 1
-        if neuron in ("pool", "max-pool") and _poolable(made) and not last and rng.random() < 0.8:
-            made.append(_pooling(rng, neuron, index, made[-1]))
-            shape = made[-1].shape
-            continue
-        dense = last or style == "dense" or (style == "mixed" and rng.random() < 0.5)
-        geometry = _geometry(rng, shape, index - 1, dense, kernel, stride)
-        outputs = _few(rng, channels)
-        synapses = tuple(
-            replace(
-                geometry,
-                weight=_weights(rng, bits, (outputs, *geometry.weight.shape[1:])),
-                shift=int(rng.choice([0, 0, 1, 3])),
-            )
-            for _ in range(_between(rng, (1, groups)))
+        if wanted.pools and _poolable(made) and not last and rng.random() < 0.8:
+            layer = _pooling(rng, wanted.neuron, index, made[-1])
+        else:
+            dense = last or style == "dense" or (style == "mixed" and rng.random() < 0.5)
+            layer = _layer(rng, wanted, index, shape, bits, dense=dense, last=last)
+        made.append(layer)
+        shape = layer.shape
+    return Network(spec, steps + _after(rng, wanted, made), bits, tuple(made), steps)
+
+
+def _layer(
+    rng: np.random.Generator,
+    wanted: Bounds,
+    index: int,
+    source: Shape,
+    bits: int,
+    *,
+    dense: bool,
+    last: bool,
+) -> Layer:
+    """Layer `index` behind one of the shape `source`."""
+    geometry = _geometry(rng, source, index - 1, dense, wanted.kernel, wanted.stride)
+    outputs = _few(rng, wanted.channels)
+    synapses = tuple(
+        replace(
+            geometry,
+            weight=_weights(rng, bits, (outputs, *geometry.weight.shape[1:])),
+            shift=int(rng.choice([0, 0, 1, 3])),
         )
-        shape = synapses[0].output_shape(shape)
-        fires = not last or (firing_output and neuron != "tsc-overlapped")
-        chosen = _neuron(rng, neuron) if fires else NeuronSpec.integrator()
-        made.append(
-            Layer(
-                f"{'dense' if dense else 'conv'}{index}",
-                chosen,
-                shape,
-                synapses,
-                threshold=np.zeros(outputs, np.int64) + fires,
-                bias=np.zeros(outputs, np.int64),
-                initial=np.zeros(outputs, np.int64),
-            )
-        )
-    if any(layer.neuron.final for layer in made):
-        after = 1
-    elif neuron == "if":
-        after = 0
-    else:  # Time to settle, as QFFS has it.
-        most = max(layer.neuron.zmax or 0 for layer in made)
-        after = int(rng.integers(0, max(2, most) + 1) * (rng.random() < 0.6))
-    return Network(spec, steps + after, bits, tuple(made), steps)
+        for _ in range(_between(rng, (1, wanted.groups)))
+    )
+    shape = synapses[0].output_shape(source)
+    fires = not last or (wanted.firing_output and wanted.neuron != "tsc-overlapped")
+    neuron = _neuron(rng, wanted.neuron) if fires else NeuronSpec.integrator()
+    zeros = np.zeros(outputs, np.int64)
+    name = f"{'dense' if dense else 'conv'}{index}"
+    return Layer(name, neuron, shape, synapses, zeros + fires, zeros, zeros)
+
+
+def _after(rng: np.random.Generator, wanted: Bounds, layers: Sequence[Layer]) -> int:
+    """Steps without input: a final one, or time to settle, as QFFS has it."""
+    if any(layer.neuron.final for layer in layers):
+        return 1
+    if wanted.neuron == "if":
+        return 0
+    most = max(layer.neuron.zmax or 0 for layer in layers)
+    return int(rng.integers(0, max(2, most) + 1) * (rng.random() < 0.6))
 
 
 def _neuron(rng: np.random.Generator, model: str) -> NeuronSpec:
     """Any choice that `model` has; a pooling model stands for those in front of its pools."""
     tie = Tie.FIRES if rng.random() < 0.5 else Tie.HOLDS
     smax = int(rng.choice([1, 2, 4, 8]))
-    if model == "pool":
-        model = str(rng.choice(["if", "ca-lif"]))
-    elif model == "max-pool":
-        model = str(rng.choice(["if", "hpc", "qffs", "ca-lif"]))
+    before = {"pool": ["if", "ca-lif"], "max-pool": ["if", "hpc", "qffs", "ca-lif"]}
+    if model in before:
+        model = str(rng.choice(before[model]))
     match model:
         case "if":
             return NeuronSpec.plain(tie, Reset.ZERO if rng.random() < 0.15 else Reset.SUBTRACT)

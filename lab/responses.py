@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from lab.readings import run
+from lab.runs import run
 from spikewright.files import write_text
 from spikewright.network import InputCode, InputSpec
 from spikewright.network.neuron import Negative, NeuronSpec, Rounding, Tie, Window

@@ -21,15 +21,7 @@ import numpy.typing as npt
 from spikewright.errors import SpikewrightError
 from spikewright.network import Pool, PoolKind
 
-__all__ = [
-    "Average",
-    "Linear",
-    "Maximum",
-    "Operation",
-    "PerPosition",
-    "merge",
-    "without_shift",
-]
+__all__ = ["Average", "Linear", "Maximum", "Operation", "PerPosition", "merge", "without_shift"]
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[int, int]
@@ -71,16 +63,10 @@ class Linear:
         groups: int,
     ) -> Linear:
         """A convolution in `groups`, of weights ``(out, in / groups, kernel y, kernel x)``."""
-        out, inputs = weight.shape[:2]
-        depthwise = groups == out and inputs == 1
-        if groups == 1 or depthwise:
-            return cls(where, weight, bias, stride, padding, depthwise)
-        each = out // groups
-        dense = np.zeros((out, groups * inputs, *weight.shape[2:]))
-        for group in range(groups):
-            rows = slice(group * each, (group + 1) * each)
-            dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
-        return cls(where, dense, bias, stride, padding)
+        depthwise = groups == len(weight) and weight.shape[1] == 1
+        if not depthwise:
+            weight = _block_diagonal(weight, groups)
+        return cls(where, weight, bias, stride, padding, depthwise)
 
     @property
     def kernel(self) -> Pair:
@@ -99,10 +85,17 @@ class Linear:
         """The same without `depthwise`."""
         if not self.depthwise:
             return self
-        channels = self.weight.shape[0]
-        weight = np.zeros((channels, channels, *self.kernel))
-        weight[np.arange(channels), np.arange(channels)] = self.weight[:, 0]
+        weight = _block_diagonal(self.weight, len(self.weight))
         return replace(self, weight=weight, depthwise=False)
+
+
+def _block_diagonal(weight: Floats, groups: int) -> Floats:
+    """Of weights ``(out, in / groups, y, x)``, those ``(out, in, y, x)``."""
+    out, inputs, *kernel = weight.shape
+    dense = np.zeros((groups, out // groups, groups, inputs, *kernel))
+    each = np.arange(groups)
+    dense[each, :, each] = weight.reshape(groups, -1, inputs, *kernel)
+    return dense.reshape(out, groups * inputs, *kernel)
 
 
 @dataclass(frozen=True)
@@ -211,6 +204,12 @@ def _per_position(operation: PerPosition) -> SpikewrightError:
     )
 
 
+def _scaled(scale: Floats, shift: Floats, second: PerPosition) -> PerPosition:
+    """`second` behind ``scale * x + shift``."""
+    shift = shift * second.scale + second.shift
+    return replace(second, scale=scale * second.scale, shift=shift)
+
+
 def _after(
     first: Linear | PerPosition, second: Linear | PerPosition, shape: Shape
 ) -> Linear | PerPosition:
@@ -219,11 +218,7 @@ def _after(
         case Linear(), Linear():
             return _compose(first, second, shape)
         case PerPosition(), PerPosition():
-            return PerPosition(
-                second.where,
-                first.scale * second.scale,
-                first.shift * second.scale + second.shift,
-            )
+            return _scaled(first.scale, first.shift, second)
         case PerPosition(), Linear():
             whole = second.kernel == shape[1:] and second.padding == (0, 0)
             if not whole or second.depthwise:
@@ -232,10 +227,7 @@ def _after(
             return replace(second, weight=second.weight * first.scale, bias=bias)
         case Linear(), PerPosition():
             if first.is_pointwise and first.depthwise:
-                scale, shift = first.weight[:, 0], first.bias[:, None, None]
-                return PerPosition(
-                    second.where, scale * second.scale, shift * second.scale + second.shift
-                )
+                return _scaled(first.weight[:, 0], first.bias[:, None, None], second)
             raise _per_position(second)
     raise AssertionError("unreachable")
 
@@ -243,9 +235,9 @@ def _after(
 def _compose(first: Linear, second: Linear, shape: Shape) -> Linear:
     """The formula at the top of this module; `first` has a source of `shape`."""
     _check_border(first, second, shape)
-    kernel = (
-        first.kernel[0] + (second.kernel[0] - 1) * first.stride[0],
-        first.kernel[1] + (second.kernel[1] - 1) * first.stride[1],
+    (sy, sx), (py, px) = first.stride, first.padding
+    kernel = tuple(
+        a + (b - 1) * s for a, b, s in zip(first.kernel, second.kernel, (sy, sx), strict=True)
     )
     depthwise = first.depthwise and second.depthwise
     out = second.weight.shape[0]
@@ -258,12 +250,11 @@ def _compose(first: Linear, second: Linear, shape: Shape) -> Linear:
         )
     weight = np.zeros((out, inputs, *kernel))
     for y, x in np.ndindex(second.kernel):
-        top, left = y * first.stride[0], x * first.stride[1]
+        top, left = y * sy, x * sx
         target = weight[:, :, top : top + first.kernel[0], left : left + first.kernel[1]]
         target += _contract(first, second, second.weight[:, :, y, x])
     sums = second.weight.sum(axis=(2, 3))
     carried = sums[:, 0] * first.bias if second.depthwise else sums @ first.bias
-    (sy, sx), (py, px) = first.stride, first.padding
     return Linear(
         second.where if first.depthwise else first.where,
         weight,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import results
+from lab import measured, results
 from lab.experiments import EXPERIMENTS
 from spikewright.errors import SpikewrightError
 
@@ -257,17 +257,17 @@ def test_what_is_not_measured_is_not_met(everything):
 
 def test_files_are_read_by_name(tmp_path, everything):
     with pytest.raises(SpikewrightError, match="holds no result files; run the experiments first"):
-        results._read(tmp_path)
+        measured.read(tmp_path)
     path = tmp_path / "mlp-mnist-qcfs.json"
     path.write_text(json.dumps(everything["mlp-mnist-qcfs"]))
-    assert list(results._read(tmp_path)) == ["mlp-mnist-qcfs"]
+    assert list(measured.read(tmp_path)) == ["mlp-mnist-qcfs"]
     path.write_text("{")
     with pytest.raises(SpikewrightError, match=r"mlp-mnist-qcfs.json: is not JSON"):
-        results._read(tmp_path)
+        measured.read(tmp_path)
 
 
 def test_the_page_in_the_docs_is_that_of_the_files():
-    found = results._read(ROOT / "docs" / "results")
+    found = measured.read(ROOT / "docs" / "results")
     assert (ROOT / "docs" / "results.md").read_text() == results.page(found)
     for name, each in found.items():
         assert each["name"] == name

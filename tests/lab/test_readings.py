@@ -3,11 +3,9 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lab import readings
-from spikewright.network import NeuronSpec
 
 DOCS = Path(__file__).parents[2] / "docs" / "neurons.md"
 
@@ -20,14 +18,6 @@ def made():
 def column(table, name):
     place = table.columns.index(name)
     return [row[place] for row in table.rows]
-
-
-def test_neurons_run_as_the_formula_says():
-    drive = np.array([[5], [9], [-7]])
-    run = readings.run(NeuronSpec.buffered(2), drive, 4, initial=0, settle=1)
-    # U = 5: sends 1, keeps 1; 10: 2, 2; -5: takes two back, 3; 3: nothing.
-    assert run.spikes[:, 0].tolist() == [1, 2, -2, 0]
-    assert (run.membrane.item(), run.count.item()) == (3, 1)
 
 
 def test_hpc(made):

@@ -17,32 +17,16 @@ from spikewright.network.float_network import (
     FloatNetwork,
     FloatSynapse,
 )
-from spikewright.network.geometry import INPUT, Pair, Pool, PoolKind, Shape
-from spikewright.network.input import ISI_STEPS, InputCode, InputSpec
+from spikewright.network.geometry import INPUT, Pool, PoolKind, Shape
+from spikewright.network.input import InputCode, InputSpec
 from spikewright.network.integer_network import Network, scans
-from spikewright.network.limits import WEIGHT_BITS
-from spikewright.network.neuron import (
-    SMAX,
-    Digits,
-    Negative,
-    NeuronModel,
-    NeuronSpec,
-    Reset,
-    Rounding,
-    Tie,
-    Window,
-)
-from spikewright.network.ranges import signed_bits
+from spikewright.network.neuron import NeuronModel, NeuronSpec, Tie
 from spikewright.network.structure import Layer, Synapse
 
 __all__ = [
     "INPUT",
-    "ISI_STEPS",
-    "SMAX",
-    "WEIGHT_BITS",
     "Activation",
     "ActivationKind",
-    "Digits",
     "FloatLayer",
     "FloatNetwork",
     "FloatSynapse",
@@ -51,19 +35,13 @@ __all__ = [
     "InputSpec",
     "Ints",
     "Layer",
-    "Negative",
     "Network",
     "NeuronModel",
     "NeuronSpec",
-    "Pair",
     "Pool",
     "PoolKind",
-    "Reset",
-    "Rounding",
     "Shape",
     "Synapse",
     "Tie",
-    "Window",
     "scans",
-    "signed_bits",
 ]

@@ -62,7 +62,7 @@ class Bounds:
     bounds the steps with input, `side` height and width of the frame, `groups` the synapse groups
     of a layer. `size` bounds the additions and neuron updates of an image, if half of the neurons
     fire in every step: about the clocks of a hardware with one lane. `membrane_bits` bounds
-    :attr:`~spikewright.network.Network.membrane_bits`. `neuron` is one of `NEURONS`; those that
+    :attr:`~spikewright.network.ranges.Ranges.membrane_bits`. `neuron` is one of `NEURONS`; those that
     pool need three layers, and no ``dense`` style. With `firing_output` the last layer fires, if
     its model can count.
     """
@@ -164,7 +164,7 @@ def _other_numbers(rng: np.random.Generator, layer: Layer) -> Layer:
 def _fits(network: Network, other: Network) -> bool:
     """Whether `network` runs on what was built for `other`, which differs in numbers only."""
     narrow = all(
-        getattr(network, name) <= getattr(other, name)
+        getattr(network.ranges, name) <= getattr(other.ranges, name)
         for name in ("membrane_bits", "compare_bits", "current_bits")
     )
     indices = range(len(network.layers))

@@ -242,7 +242,7 @@ def _exact_type(network: Network, index: int, peaks: list[int]) -> Any:
     potential, the bias, and the multiples of the threshold that a decision takes.
     """
     layer = network.layers[index]
-    low, high = network.potential_ranges[index]
+    low, high = network.ranges.layers[index].potential
     bound = int(np.abs(layer.bias).max()) + int(max(high.max(), -low.min()))
     bound += (1 + layer.neuron.smax) * int(layer.threshold.max())
     for synapse, peak in zip(layer.synapses, peaks, strict=True):

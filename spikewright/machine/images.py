@@ -289,7 +289,8 @@ class _Placeholders:
 
 def _potential_ranges(network: Network) -> list[tuple[int, int]]:
     """The least and greatest potential of every layer."""
-    return [(int(low.min()), int(high.max())) for low, high in network.potential_ranges]
+    bounds = (layer.potential for layer in network.ranges.layers)
+    return [(int(low.min()), int(high.max())) for low, high in bounds]
 
 
 def _rebuilt(header: _Header, images: dict[str, MemoryImage]) -> Network:

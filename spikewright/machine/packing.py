@@ -25,7 +25,7 @@ def check_ranges(network: Network, mapping: Mapping) -> None:
     """Refuse numbers for which a membrane could wrap on the hardware of `mapping`."""
     shape = mapping.shape
     for name in ("membrane_bits", "compare_bits", "current_bits"):
-        needed, there = getattr(network, name), getattr(shape, name)
+        needed, there = getattr(network.ranges, name), getattr(shape, name)
         if needed > there:
             raise SpikewrightError(
                 f"network: needs {name} {needed}, the hardware has {there}; compile it again"

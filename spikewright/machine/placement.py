@@ -152,7 +152,7 @@ def _layers(
 
 def _widths(network: Network) -> dict[str, Any]:
     """The fields of the shape that do not depend on cores and lanes."""
-    layers, counted = network.layers, count_bits(network)
+    layers, ranges, counted = network.layers, network.ranges, count_bits(network)
     modes = Mode(0)
     for ordinary, final in (layer_modes(network, layer) for layer in layers):
         modes |= ordinary | final
@@ -164,11 +164,11 @@ def _widths(network: Network) -> dict[str, Any]:
         "seed": network.input.seed if random else 0,
         "pixel_bits": network.input.bits,
         "weight_bits": network.weight_bits,
-        "membrane_bits": max(network.membrane_bits, counted + 1),
+        "membrane_bits": max(ranges.membrane_bits, counted + 1),
         "compare_bits": max(
-            network.compare_bits, network.membrane_bits, network.current_bits, counted + 1
+            ranges.compare_bits, ranges.membrane_bits, ranges.current_bits, counted + 1
         ),
-        "current_bits": network.current_bits,
+        "current_bits": ranges.current_bits,
         "count_bits": counted,
         "digits": max(max(scans(network, index)) for index in range(len(layers))),
         "shift_max": max(

@@ -85,7 +85,7 @@ def _layers(build: Build, run: GoldenResult | None) -> list[dict[str, Any]]:
     rates = _rates(network, run)
     rows = []
     for index, layer in enumerate(network.layers):
-        low, high = network.potential_ranges[index]
+        low, high = network.ranges.layers[index].potential
         error = errors.get(layer.name, {})
         rows.append(
             {

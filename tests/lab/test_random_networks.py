@@ -72,7 +72,7 @@ def test_bounds_are_kept():
         assert 2 <= network.steps <= 4
         assert 3 <= network.weight_bits <= 5
         assert len(network.layers) <= 3
-        assert network.membrane_bits <= 14
+        assert network.ranges.membrane_bits <= 14
         assert network.layers[-1].neuron.model is NeuronModel.INTEGRATOR
         assert network.layers[-1].shape[1:] == (1, 1)
         assert all(4 <= n <= 8 for n in network.input.shape[1:])
@@ -118,8 +118,8 @@ def test_reweighted_fits_the_same_hardware():
             network.steps,
             network.weight_bits,
         )
-        assert other.membrane_bits <= network.membrane_bits
-        assert other.current_bits <= network.current_bits
+        assert other.ranges.membrane_bits <= network.ranges.membrane_bits
+        assert other.ranges.current_bits <= network.ranges.current_bits
         for a, b in zip(network.layers, other.layers, strict=True):
             assert (a.name, a.shape, a.neuron) == (b.name, b.shape, b.neuron)
             for s, t in zip(a.synapses, b.synapses, strict=True):
@@ -196,7 +196,7 @@ def test_models_are_alive_and_refit(neuron):
         other = reweighted(rng, network)
         alive_again += all(s >= 0.02 for s in share_that_sends(other, frames))
         for name in ("membrane_bits", "compare_bits", "current_bits"):
-            assert getattr(other, name) <= getattr(network, name)
+            assert getattr(other.ranges, name) <= getattr(network.ranges, name)
         for index, (one, two) in enumerate(zip(network.layers, other.layers, strict=True)):
             assert one.neuron == two.neuron
             assert scans(other, index)[1] <= scans(network, index)[1]

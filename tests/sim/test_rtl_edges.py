@@ -41,7 +41,7 @@ def test_current_wider_than_every_potential(tmp_path: Path) -> None:
     network = Network(
         InputSpec((1, 1, 1)), 1, 2, (layer(weight, NeuronSpec.integrator(), bias=-128),)
     )
-    assert network.current_bits > network.compare_bits
+    assert network.ranges.current_bits > network.ranges.compare_bits
     check(network, np.array([0, 100, 200, 255], np.uint8)[:, None, None, None], tmp_path)
 
 

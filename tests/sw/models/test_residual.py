@@ -259,7 +259,7 @@ def test_ranges_of_several_groups_are_the_extremes_of_all_spikes(seed):
         for second in itertools.product(values[1], repeat=4):
             b = np.reshape(second, (2, 2))
             currents.append(fixed + 8 * groups[1].weight[:, :, 0, 0] @ b.sum(1))
-    low, high = network.current_ranges[-1]
+    low, high = network.ranges.layers[-1].current
     assert (low <= np.min(currents, 0)).all()
     assert (high >= np.max(currents, 0)).all()
     # Groups of one source are bounded one by one; without the third the bound is met.
@@ -271,7 +271,7 @@ def test_ranges_of_several_groups_are_the_extremes_of_all_spikes(seed):
             np.maximum(groups[2].weight, 0).sum((1, 2, 3)),
         ]
     )
-    less_low, less_high = network.current_ranges[-1]
+    less_low, less_high = network.ranges.layers[-1].current
     np.testing.assert_array_equal(low - less_low, third[0])
     np.testing.assert_array_equal(high - less_high, third[1])
     met = [
@@ -282,8 +282,12 @@ def test_ranges_of_several_groups_are_the_extremes_of_all_spikes(seed):
     ]
     np.testing.assert_array_equal(less_low, np.min(met, 0))
     np.testing.assert_array_equal(less_high, np.max(met, 0))
-    np.testing.assert_array_equal(network.potential_ranges[-1][0], np.minimum(less_low + 2, 0))
-    np.testing.assert_array_equal(network.potential_ranges[-1][1], np.maximum(less_high + 2, 0))
+    np.testing.assert_array_equal(
+        network.ranges.layers[-1].potential[0], np.minimum(less_low + 2, 0)
+    )
+    np.testing.assert_array_equal(
+        network.ranges.layers[-1].potential[1], np.maximum(less_high + 2, 0)
+    )
 
 
 #  the networks

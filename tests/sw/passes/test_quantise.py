@@ -276,7 +276,7 @@ def test_an_absurd_bias_is_refused():
 def test_a_vanished_channel_does_not_widen_the_membranes(tiny):
     made = quantise(small([[1.0, -0.5], [tiny, -tiny]]), steps=4)
     assert made.layers[0].synapses[0].weight.tolist() == [[[[127]], [[-64]]], [[[0]], [[0]]]]
-    assert made.membrane_bits <= 17
+    assert made.ranges.membrane_bits <= 17
     # Its bias of a quarter of the threshold still fires it: at steps 2 (V(0) is half) and 6.
     made = quantise(small([[1.0, -0.5], [tiny, -tiny]]), steps=6)
     counts = Golden(made).run(np.zeros((1, 2, 1, 1), np.uint8)).spike_counts[0]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikewright.network import Synapse
+from spikewright.machine.axes import axis_tables
+from spikewright.network import Shape, Synapse
 
 __all__ = ["SynapseGroup", "reach"]
 
 Ints = npt.NDArray[np.int64]
-Shape = tuple[int, int, int]
 
 _SERIAL = 1 << 18
 """Multiplications up to which OpenBLAS, NumPy's BLAS, computes a product in the calling thread."""
@@ -68,20 +68,8 @@ class SynapseGroup:
 
 def reach(synapse: Synapse, source: Shape) -> Ints:
     """``(H, W)``: output neurons an event at each position of the source adds to."""
-    outputs = synapse.output_shape(source)
-    rows, columns = (
-        _landings(n, size, kernel, stride, padding, count)
-        for n, size, kernel, stride, padding, count in zip(
-            source[1:],
-            synapse.pool.size,
-            synapse.weight.shape[2:],
-            synapse.stride,
-            synapse.padding,
-            outputs[1:],
-            strict=True,
-        )
-    )
-    return outputs[0] * np.outer(rows, columns)
+    rows, columns = ([entry.count for entry in table] for table in axis_tables(synapse, source))
+    return len(synapse.weight) * np.outer(rows, columns)
 
 
 def _product(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -105,12 +93,3 @@ def _product(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if whole < columns:
         np.matmul(a, b[:, whole:], out=product[:, whole:])
     return product
-
-
-def _landings(n: int, size: int, kernel: int, stride: int, padding: int, outputs: int) -> Ints:
-    """For each of `n` coordinates of an axis, the output coordinates it reaches."""
-    window = np.arange(n) // size + padding
-    first = np.arange(outputs) * stride
-    offset = window[:, None] - first[None, :]
-    whole = window - padding < n // size
-    return (((offset >= 0) & (offset < kernel)).sum(1) * whole).astype(np.int64)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikewright.errors import SpikewrightError
-from spikewright.network import Layer, Network, PoolKind, Synapse
+from spikewright.network import Layer, Network, PoolKind, Shape, Synapse
 
 __all__ = [
     "AxisEntry",
     "axis_table",
+    "axis_tables",
     "axis_words",
-    "layer_axes",
     "only_synapse",
     "weight_words",
     "window",
@@ -72,20 +72,19 @@ def axis_table(
     return entries
 
 
-def layer_axes(network: Network, layer: Layer) -> tuple[list[AxisEntry], list[AxisEntry]]:
-    """The axis tables of a layer, for y and for x."""
-    synapse = only_synapse(layer)
-    _, height, width = network.source_shape(synapse)
+def axis_tables(synapse: Synapse, source: Shape) -> tuple[list[AxisEntry], list[AxisEntry]]:
+    """The axis tables of `synapse` for y and for x; `source` is the shape of what it reads."""
     y, x = (
-        axis_table(
-            size,
-            synapse.pool.size[i],
-            synapse.weight.shape[2 + i],
-            synapse.stride[i],
-            synapse.padding[i],
-            layer.shape[1 + i],
+        axis_table(*geometry)
+        for geometry in zip(
+            source[1:],
+            synapse.pool.size,
+            synapse.weight.shape[2:],
+            synapse.stride,
+            synapse.padding,
+            synapse.output_shape(source)[1:],
+            strict=True,
         )
-        for i, size in enumerate((height, width))
     )
     return y, x
 
@@ -96,28 +95,25 @@ def axis_words(network: Network, layer: Layer) -> tuple[list[tuple[int, int, int
     In front of max-pool neurons the positions of a window lie in planes, one behind the other.
     """
     synapse = only_synapse(layer)
+    y, x = axis_tables(synapse, network.source_shape(synapse))
     channels, kernel_x = synapse.weight.shape[1], synapse.weight.shape[3]
-    height, width = layer.shape[1:]
-    tables = []
-    for axis, (entries, tap, output, plane) in enumerate(
-        zip(
-            layer_axes(network, layer),
-            (kernel_x * channels, channels),
-            (width, 1),
-            (synapse.pool.size[1] * height * width, height * width),
-            strict=True,
+    (pool_y, pool_x), (height, width) = synapse.pool.size, layer.shape[1:]
+    plane = height * width if window(layer) > 1 else 0
+    return (
+        _words(y, pool_y, kernel_x * channels, width, pool_x * plane),
+        _words(x, pool_x, channels, 1, plane),
+    )
+
+
+def _words(
+    entries: list[AxisEntry], pool: int, tap: int, output: int, plane: int
+) -> list[tuple[int, int, int]]:
+    """`entries` in words, with those of a tap, of an output, and of a plane."""
+    return [
+        (
+            entry.tap * tap,
+            entry.output * output + (place % pool * plane if entry.count else 0),
+            entry.count,
         )
-    ):
-        apart = window(layer) > 1
-        tables.append(
-            [
-                (
-                    entry.tap * tap,
-                    entry.output * output
-                    + (place % synapse.pool.size[axis] * plane if apart and entry.count else 0),
-                    entry.count,
-                )
-                for place, entry in enumerate(entries)
-            ]
-        )
-    return tuple(tables)
+        for place, entry in enumerate(entries)
+    ]

@@ -241,26 +241,19 @@ class HardwareShape:
     def loadable(self) -> tuple[MemoryShape, ...]:
         """The memories the host writes, in loading order (the frame, which changes, is apart)."""
         axis = sum(self.axis_fields.values())
-        result = [
+        own = (
+            (Region.WEIGHT, self.weight_words, self.lanes * self.weight_bits),
+            (Region.PARAMETER, self.parameter_words, self.lanes * self.compare_bits),
+        )
+        return (
             MemoryShape("program", self.program_words, 32, memory_id(Region.PROGRAM)),
             MemoryShape("axis", self.axis_words, axis, memory_id(Region.AXIS)),
-        ]
-        for core in range(self.cores):
-            result += [
-                MemoryShape(
-                    f"weight_{core}",
-                    self.weight_words,
-                    self.lanes * self.weight_bits,
-                    memory_id(Region.WEIGHT, core),
-                ),
-                MemoryShape(
-                    f"parameter_{core}",
-                    self.parameter_words,
-                    self.lanes * self.compare_bits,
-                    memory_id(Region.PARAMETER, core),
-                ),
-            ]
-        return tuple(result)
+            *(
+                MemoryShape(f"{region.name.lower()}_{core}", *size, memory_id(region, core))
+                for core in range(self.cores)
+                for region, *size in own
+            ),
+        )
 
     @property
     def frame(self) -> MemoryShape:
@@ -277,21 +270,19 @@ class HardwareShape:
         result += [
             MemoryShape(f"axis_{i}", axis.words, axis.width) for i in range(2 * (self.cores + 1))
         ]
+        states = {
+            "membrane": (self.membrane_words, self.lanes * self.membrane_bits),
+            "current": (self.current_words, self.lanes * self.current_bits),
+            "count": (self.membrane_words, self.lanes * self.state_bits),
+            "spike": (self.spike_words, self.spike_width),
+        }
         result += cores
-        for core in range(self.cores):
-            result += [
-                MemoryShape(
-                    f"membrane_{core}", self.membrane_words, self.lanes * self.membrane_bits
-                ),
-                MemoryShape(f"current_{core}", self.current_words, self.lanes * self.current_bits),
-                MemoryShape(
-                    f"count_{core}",
-                    self.membrane_words if self.state_bits else 0,
-                    self.lanes * self.state_bits,
-                ),
-                MemoryShape(f"spike_{core}", self.spike_words, self.spike_width),
-            ]
-        return tuple(memory for memory in result if memory.words)
+        result += [
+            MemoryShape(f"{name}_{core}", *size)
+            for core in range(self.cores)
+            for name, size in states.items()
+        ]
+        return tuple(memory for memory in result if memory.words and memory.width)
 
     @cached_property
     def digest(self) -> int:

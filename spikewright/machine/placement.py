@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.axes import layer_axes, only_synapse, weight_words, window
+from spikewright.machine.axes import axis_tables, only_synapse, weight_words, window
 from spikewright.machine.hardware import LAYERS, HardwareShape
 from spikewright.machine.instructions import Mode
 from spikewright.machine.mapping import LayerMapping, Mapping
@@ -120,7 +120,8 @@ def _layers(
     membranes, currents, taps = [0], [0], 1
     layers = []
     for index, (layer, (firsts, counts)) in enumerate(zip(network.layers, slices, strict=True)):
-        y, x = layer_axes(network, layer)
+        synapse = only_synapse(layer)
+        y, x = axis_tables(synapse, network.source_shape(synapse))
         layers.append(
             LayerMapping(
                 *scans(network, index),
@@ -135,7 +136,7 @@ def _layers(
         )
         axis_end += len(y) + len(x)
         for core, count in enumerate(counts):
-            weight_end[core] += count * weight_words(only_synapse(layer))
+            weight_end[core] += count * weight_words(synapse)
             parameter_end[core] += count * parameter_words(network, index, rows)
         held = currents if network.direct(layer) or network.accumulates(layer) else membranes
         held.append(max(counts) * layer.shape[1] * layer.shape[2] * window(layer))

@@ -62,9 +62,8 @@ class Bounds:
     bounds the steps with input, `side` height and width of the frame, `groups` the synapse groups
     of a layer. `size` bounds the additions and neuron updates of an image, if half of the neurons
     fire in every step: about the clocks of a hardware with one lane. `membrane_bits` bounds
-    :attr:`~spikewright.network.ranges.Ranges.membrane_bits`. `neuron` is one of `NEURONS`; those that
-    pool need three layers, and no ``dense`` style. With `firing_output` the last layer fires, if
-    its model can count.
+    that of the network's ranges. `neuron` is one of `NEURONS`; those that pool need three layers,
+    and no ``dense`` style. With `firing_output` the last layer fires, if its model can count.
     """
 
     max_layers: int = 4
@@ -107,7 +106,7 @@ def random_network(rng: np.random.Generator, **bounds: Any) -> Network:
         pooled = any(map(_pools, network.layers))
         if _work(network) <= wanted.size and (pooled or not wanted.pools):
             network = _tuned(rng, network)
-            if network.membrane_bits <= wanted.membrane_bits:
+            if network.ranges.membrane_bits <= wanted.membrane_bits:
                 return network
     raise ValueError(
         f"no random network of size {wanted.size} and {wanted.membrane_bits} membrane bits found"

@@ -85,7 +85,8 @@ def read_bytes(path: PathLike, limit: int = FILE_BYTES) -> bytes:
     """All of a regular file of at most `limit` bytes; raises SpikewrightError."""
     try:
         with os.fdopen(_open(path, limit), "rb") as file:
-            data = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size  # read() takes memory for all it is asked for
+            data = file.read(min(size, limit) + 1)
     except (OSError, MemoryError) as error:
         raise SpikewrightError(
             f"{shown(path)}: cannot be read ({error}); name a readable file"

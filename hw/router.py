@@ -107,7 +107,7 @@ class Router(wiring.Component):
         for index, (source, port) in enumerate(zip(self.i, merge.i, strict=True)):
             m.d.comb += [
                 port.payload.eq(source.payload),
-                port.valid.eq(source.valid & ~passed[index]),
+                port.valid.eq(self._offers(source, passed[index])),
                 source.ready.eq(port.ready),  # the merge is ready only for what is valid
                 token[index].eq(port.valid & port.ready & source.p.token),
             ]
@@ -118,10 +118,18 @@ class Router(wiring.Component):
             m.d.comb += [
                 room[index].eq(queue.i.ready),
                 queue.i.payload.eq(merge.o.payload),
-                queue.i.valid.eq(merge.o.valid & merge.o.ready & self.sinks[index]),
+                queue.i.valid.eq(self._gives(merge.o, index)),
             ]
             connect(m, queue.o, flipped(sink))
         return m
+
+    def _offers(self, source, passed):
+        """Whether the source's event may go on."""
+        return source.valid & ~passed
+
+    def _gives(self, event, index):
+        """Whether the core gets the event."""
+        return event.valid & event.ready & self.sinks[index]
 
     def _next_passed(self, passed):
         """The sources that wait: `passed`, until the tokens of all have."""

@@ -503,7 +503,7 @@ FAULTS = {
         (HPC, {"_is_done": lambda self: self.done}),
         (HPC, {"_ends": lambda self, top: self._mode(Mode.CAPPED) & top}),
         (CA_LIF_HOLDS, {"_ends": lambda self, top: self._mode(Mode.POWER)}),
-        (CA_LIF_HOLDS, {"_ends": lambda self, top: self.mode.POWER | self.mode.CAPPED}),
+        (CA_LIF_HOLDS, {"_ends": lambda self, top: FireUnit._ends(self, 1)}),
     ],
     "count, sign": [
         (HPC, {"_change": lambda self: Const(0)}),

@@ -122,20 +122,17 @@ class Block(wiring.Component):
         base = Signal.like(self.weight)
         weight_col, weight_row, weight_group = (Signal.like(self.weight) for _ in range(3))
         shift = Signal(shape.shift_bits)
-        bind(
-            m,
-            self.setting,
-            {
-                Register.GROUPS: groups,
-                Register.WORDS: words,
-                Register.WORD_ROW: word_row,
-                Register.SHIFT: shift,
-                Register.WEIGHT_BASE: base,
-                Register.WEIGHT_COLUMN: weight_col,
-                Register.WEIGHT_ROW: weight_row,
-                Register.WEIGHT_GROUP: weight_group,
-            },
-        )
+        registers = {
+            Register.GROUPS: groups,
+            Register.WORDS: words,
+            Register.WORD_ROW: word_row,
+            Register.SHIFT: shift,
+            Register.WEIGHT_BASE: base,
+            Register.WEIGHT_COLUMN: weight_col,
+            Register.WEIGHT_ROW: weight_row,
+            Register.WEIGHT_GROUP: weight_group,
+        }
+        bind(m, self.setting, registers)
         event = Signal(event_layout(shape), reset_less=True)
         waiting = Signal()
         take = Signal()
@@ -267,15 +264,12 @@ class Issue(wiring.Component):
         tokens = Signal(bits_for(shape.cores + 1))
         current = Signal(2)
         parameters = Signal(bits_for(shape.parameter_words))
-        bind(
-            m,
-            self.setting,
-            {
-                Register.TOKENS: tokens,
-                Register.CURRENT: current,
-                Register.PARAMETER_BASE: parameters,
-            },
-        )
+        registers = {
+            Register.TOKENS: tokens,
+            Register.CURRENT: current,
+            Register.PARAMETER_BASE: parameters,
+        }
+        bind(m, self.setting, registers)
         # The weight address does not wait for the state: it goes to the memory at once.
         m.d.comb += [
             self.active.eq(walk.active),
@@ -312,14 +306,7 @@ class Issue(wiring.Component):
 
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("idle"))
-            with m.State("idle"):
-                m.d.comb += self.read.ready.eq(self.drained)
-                with m.If(self.read.valid & self.read.ready):
-                    m.d.comb += [self.o.kind.eq(Kind.READ), word.eq(self.read.p)]
-                with m.If(self.start & self.active):
-                    m.d.sync += [scanning.eq(0), row.eq(parameters)]
-                    m.d.comb += [walk.start.eq(1), walk.initial.eq(1), clock.start.eq(1)]
-                    m.next = "add"
+            self._add_idle(m, walk, clock, word, scanning, row, parameters)
             with m.State("add"):
                 m.d.comb += self.activity.eq(Activity.STALLED)
                 # Membranes that a window reads must all be written.
@@ -340,6 +327,17 @@ class Issue(wiring.Component):
             )
             self._add_integrate(m, block, word, token_left)
         return m
+
+    def _add_idle(self, m, walk, clock, word, scanning, row, parameters):
+        """The state that serves the readout until a layer starts."""
+        with m.State("idle"):
+            m.d.comb += self.read.ready.eq(self.drained)
+            with m.If(self.read.valid & self.read.ready):
+                m.d.comb += [self.o.kind.eq(Kind.READ), word.eq(self.read.p)]
+            with m.If(self.start & self.active):
+                m.d.sync += [scanning.eq(0), row.eq(parameters)]
+                m.d.comb += [walk.start.eq(1), walk.initial.eq(1), clock.start.eq(1)]
+                m.next = "add"
 
     def _add_scan(
         self, m, walk, clock, word, target, scanning, row, rewind, tokens, token_left, current

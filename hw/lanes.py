@@ -110,25 +110,12 @@ class Lanes(wiring.Component):
         accumulates = held != 0
         reads_v = is_kind(0, Kind.FIRE, Kind.READ, Kind.PEEK)
         reads_v |= is_kind(0, Kind.INTEGRATE) & ~accumulates
-        reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & accumulates
         word, target = stage[0].word, stage[0].target
         membranes, write_v = self._memory(
             m, word, "membrane", shape.membrane_words, shape.membrane_bits, reads_v
         )
         weights = self._add_weights(m)
-        rows, load_p = self._memory(
-            m,
-            word,
-            "parameter",
-            shape.parameter_words,
-            shape.compare_bits,
-            is_kind(0, Kind.PARAMETER),
-        )
-        m.d.comb += [
-            load_p.en.eq(self._loads(Region.PARAMETER)),
-            load_p.addr.eq(self.load.address),
-            load_p.data.eq(self.load.data),
-        ]
+        rows = self._add_parameters(m)
 
         # Clock 1 -> 2: nothing but registers behind the block RAMs.
         def registered(name, values, enable=1):
@@ -141,15 +128,7 @@ class Lanes(wiring.Component):
             return registered(name, values, is_kind(1, Kind.PARAMETER) & (stage[1].row == which))
 
         v_2, w_2 = registered("v_2", membranes), registered("w_2", weights)
-        i_2 = [0] * shape.lanes
-        write_i = write_s = None
-        if shape.current_words:
-            currents, write_i = self._memory(
-                m, word, "current", shape.current_words, shape.current_bits, reads_i
-            )
-            i_2 = Signal(currents.shape(), name="i_2", reset_less=True)
-            used = is_kind(1, Kind.INTEGRATE) | (is_kind(1, Kind.FIRE) & stage[1].current)
-            m.d.sync += i_2.eq(Mux(accumulates & used, currents.as_value(), 0))
+        i_2, write_i = self._add_currents(m, accumulates)
         add_2 = row("add", Row.ADD)
         if shape.input_steps < shape.steps:
             silent = is_kind(1, Kind.PARAMETER) & (stage[1].row == Row.ADD) & ~stage[1].bias
@@ -157,38 +136,23 @@ class Lanes(wiring.Component):
                 m.d.sync += add_2.eq(0)
         threshold_4 = self._delayed(m, row("threshold", Row.THRESHOLD), 2)
         ceil_4 = self._delayed(m, row("ceil", Row.CEIL), 2) if shape.ceils else None
-        state_2 = None
+        state_2 = write_s = None
         if shape.state_bits:
+            size, kinds = (shape.membrane_words, shape.state_bits), (Kind.FIRE, Kind.READ)
             states, write_s = self._memory(
-                m,
-                target,
-                "count",
-                shape.membrane_words,
-                shape.state_bits,
-                is_kind(0, Kind.FIRE, Kind.READ),
-                shape=shape.state_bits,
+                m, target, "count", *size, is_kind(0, *kinds), shape=shape.state_bits
             )
             state_2 = registered("state_2", states)
             state_4 = self._delayed(m, state_2, 2)
 
         flags, digit_4, mode_5 = self._add_flags(m, modes, limit, accumulates)
-        units, lanes = [], range(shape.lanes)
-        for lane in lanes:
-            m.submodules[f"fire_{lane}"] = unit = FireUnit(shape)
-            units.append(unit)
-            u = self._potential(
-                m,
-                lane,
-                flags,
-                stage[2].shift,
-                v_2[lane],
-                i_2[lane],
-                w_2[lane],
-                add_2[lane],
-                state_2[lane][: shape.count_bits] if shape.count_bits else 0,
-            )
+        units = [FireUnit(shape) for _ in range(shape.lanes)]
+        for lane, unit in enumerate(units):
+            m.submodules[f"fire_{lane}"] = unit
+            count = state_2[lane][: shape.count_bits] if shape.count_bits else 0
+            operands = (v_2[lane], i_2[lane], w_2[lane], add_2[lane], count)
             m.d.comb += [
-                unit.u.eq(u),
+                unit.u.eq(self._potential(m, lane, flags, stage[2].shift, *operands)),
                 unit.threshold.eq(threshold_4[lane]),
                 unit.digit.eq(digit_4),
                 unit.mode.eq(mode_5),
@@ -199,7 +163,6 @@ class Lanes(wiring.Component):
                 m.d.comb += unit.count.eq(state_4[lane][: shape.count_bits])
             if shape.ends_early:
                 m.d.comb += unit.done.eq(state_4[lane][-1])
-
         counts = Cat(unit.new_count for unit in units) if shape.count_bits else None
         writers = (write_v, write_i, write_s)
         self._write_back(m, modes, accumulates, units, counts, *writers)
@@ -254,6 +217,39 @@ class Lanes(wiring.Component):
             weight.write.data.eq(self.load.data),
         ]
         return weights
+
+    def _add_parameters(self, m):
+        """The parameter row of the operation in clock 1."""
+        shape = self._shape
+        rows, load_p = self._memory(
+            m,
+            self._stage[0].word,
+            "parameter",
+            shape.parameter_words,
+            shape.compare_bits,
+            self._is_kind(0, Kind.PARAMETER),
+        )
+        m.d.comb += [
+            load_p.en.eq(self._loads(Region.PARAMETER)),
+            load_p.addr.eq(self.load.address),
+            load_p.data.eq(self.load.data),
+        ]
+        return rows
+
+    def _add_currents(self, m, accumulates):
+        """The second accumulator of the operation in clock 2, where it counts; its write port."""
+        shape, stage, is_kind = self._shape, self._stage, self._is_kind
+        reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & accumulates
+        i_2 = [0] * shape.lanes
+        write_i = None
+        if shape.current_words:
+            currents, write_i = self._memory(
+                m, stage[0].word, "current", shape.current_words, shape.current_bits, reads_i
+            )
+            i_2 = Signal(currents.shape(), name="i_2", reset_less=True)
+            used = is_kind(1, Kind.INTEGRATE) | (is_kind(1, Kind.FIRE) & stage[1].current)
+            m.d.sync += i_2.eq(Mux(accumulates & used, currents.as_value(), 0))
+        return i_2, write_i
 
     def _add_flags(self, m, modes, limit, accumulates):
         """What every lane reads, decoded a clock early."""

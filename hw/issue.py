@@ -148,8 +148,8 @@ class Block(wiring.Component):
         row_end, col_end, group_end = Signal(), Signal(), Signal()
         m.d.comb += [
             col_end.eq(col_left == 1),
-            row_end.eq(row_left == 1),
-            group_end.eq(group_left == 1),
+            row_end.eq(self._row_ends(row_left)),
+            group_end.eq(self._group_ends(group_left)),
         ]
         done = Signal()
         m.d.comb += [
@@ -181,7 +181,7 @@ class Block(wiring.Component):
                     group_left.eq(group_left - 1),
                 ]
                 go(group_word + words, group_weight + weight_group, row=True, group=True)
-        with m.If(take & ~event.token):
+        with m.If(self._walks(take, event)):
             m.d.sync += [
                 self.valid.eq(1),
                 self.shift.eq(event.shift),
@@ -194,6 +194,18 @@ class Block(wiring.Component):
             ]
             go(event.word, event.weight, row=True, group=True)
         return m
+
+    def _row_ends(self, row_left):
+        """Whether no row of taps is left in the group."""
+        return row_left == 1
+
+    def _group_ends(self, group_left):
+        """Whether no group is left."""
+        return group_left == 1
+
+    def _walks(self, take, event):
+        """Whether a block begins."""
+        return take & ~event.token
 
     def _add_intake(self, m, event, waiting, take, base, shift):
         """Adds the bases, one event ahead of the walk."""
@@ -373,7 +385,7 @@ class Issue(wiring.Component):
                                 m.d.sync += row.eq(rewind)
                             with m.If(clock.ends):
                                 m.next = "idle"
-                            with m.Elif(current != 1):
+                            with m.Elif(self._integrates_again(current)):
                                 m.next = "integrate"
 
     def _add_integrate(self, m, block, word, token_left):
@@ -395,5 +407,13 @@ class Issue(wiring.Component):
                     ]
             with m.If(block.token):
                 m.d.sync += token_left.eq(token_left - 1)
-                with m.If(token_left == 1):
+                with m.If(self._is_last(token_left)):
                     m.next = "add"
+
+    def _integrates_again(self, current):
+        """Whether the next step has tokens of its own."""
+        return current != 1
+
+    def _is_last(self, token_left):
+        """Whether the token is the step's last."""
+        return token_left == 1

@@ -66,7 +66,7 @@ class StepCounter(wiring.Component):
             with m.If(self.step_ends):
                 m.d.sync += [
                     self.step.eq(self.step + 1),
-                    left.eq(left - 1),
+                    left.eq(self._next_left(left)),
                     self.top.eq(1),
                     self.digit.eq(Mux(self.next_final, final_passes, passes) - 1),
                     self.final.eq(self.next_final),
@@ -85,6 +85,10 @@ class StepCounter(wiring.Component):
         if Register.PASSES not in registers:
             m.d.comb += passes.eq(1)
         return m
+
+    def _next_left(self, left):
+        """Steps behind the next one."""
+        return left - 1
 
 
 class ScanWalk(wiring.Component):

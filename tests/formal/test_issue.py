@@ -291,7 +291,6 @@ def eager(self, m):
         # The first token is enough; events are taken during a scan.
         (Issue, {"_is_last": lambda self, token_left: Const(1)}),
         (Issue, {"comb": eager}),
-        (Issue, "walk.advance.eq(1),", "walk.advance.eq(1), block.enable.eq(1),"),
         # An event is lost; a token is an event.
         (Block, {"comb": lambda self, m: self.i.ready.eq(1)}),
         (Block, {"_walks": lambda self, take, event: take}),

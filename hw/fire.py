@@ -153,7 +153,7 @@ class FireUnit(wiring.Component):
         return rest[-1] | ties
 
     def _raised(self):
-        """Negative where one spike more than U // threshold is owed."""
+        """Negative where ``ceil(-U / threshold)`` reaches ``2**k``."""
         return self.u + self.ceil
 
     def _has_room(self):

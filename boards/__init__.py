@@ -15,6 +15,7 @@ BOARDS: dict[str, Board] = {board.name: board for board in (ULX3S_85F,)}
 
 
 def all_boards() -> tuple[Board, ...]:
+    """The boards, in the order of the documentation."""
     return tuple(BOARDS.values())
 
 

@@ -40,6 +40,7 @@ class Board(abc.ABC):
 
     @property
     def clock_mhz(self) -> float:
+        """The clock of a design where none is asked for."""
         return self.clock_hz / 1e6
 
     @abc.abstractmethod
@@ -76,4 +77,5 @@ class Board(abc.ABC):
             )
 
     def to_json(self) -> dict[str, Any]:
+        """All fields, for a file."""
         return asdict(self) | {"clock_mhz": self.clock_mhz}

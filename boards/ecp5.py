@@ -37,10 +37,12 @@ class Pll:
 
     @property
     def vco_hz(self) -> float:
+        """The frequency of the oscillator."""
         return self.in_hz / self.reference * self.feedback
 
     @property
     def out_hz(self) -> float:
+        """The frequency that comes out."""
         return self.vco_hz / self.output
 
 

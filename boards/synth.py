@@ -64,6 +64,7 @@ class SynthReport:
     """Versions of the tools."""
 
     def to_json(self) -> dict[str, Any]:
+        """All fields, with the shares of the resources, for a file."""
         resources = {
             name: {"used": used, "available": available, "share": used / available}
             for name, (used, available) in self.resources.items()
@@ -153,6 +154,17 @@ def _fmax(report: Mapping[str, Any]) -> float:
     return float(min(clock["achieved"] for clock in report["fmax"].values()))
 
 
+def _nextpnr_arguments(board: Board, seed: int) -> list[str]:
+    return [
+        f"--{board.device[-3:-1]}k",
+        *("--package", f"CABGA{board.package[2:]}", "--speed", board.speed),
+        *("--json", f"{NAME}.json", "--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"),
+        # The default placer and router: the others are faster, their result a third slower.
+        *("--seed", str(seed)),
+        *("--report", "report.json", "--quiet", "--log", "nextpnr.rpt"),
+    ]
+
+
 def synthesise(
     board: Board,
     shape: HardwareShape,
@@ -192,14 +204,7 @@ def synthesise(
         raise _fail("synth: yosys", status, work / "yosys.log")
 
     progress("placing and routing", None)
-    arguments = [
-        f"--{board.device[-3:-1]}k",
-        *("--package", f"CABGA{board.package[2:]}", "--speed", board.speed),
-        *("--json", f"{NAME}.json", "--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config"),
-        # The default placer and router: the others are faster, their result a third slower.
-        *("--seed", str(seed)),
-        *("--report", "report.json", "--quiet", "--log", "nextpnr.rpt"),
-    ]
+    arguments = _nextpnr_arguments(board, seed)
     status = _run(nextpnr, arguments, work, "nextpnr.log")
     report_file = work / "report.json"
     if not report_file.exists():

@@ -59,14 +59,17 @@ class Ulx3s(Board):
     """The ULX3S, any size of device."""
 
     def platform(self) -> Platform:
+        """See :class:`.Board`."""
         return ULX3S_85F_Platform(toolchain="Trellis")
 
     def exact_clock(self, clock_hz: float) -> float:
+        """What the PLL makes, see :class:`.Board`."""
         return find_pll(self.oscillator_hz, clock_hz).out_hz
 
     def design(
         self, shape: HardwareShape, clock_hz: float, init: Mapping[str, Sequence[int]]
     ) -> Elaboratable:
+        """See :class:`.Board`."""
         return Design(self, shape, clock_hz, init)
 
 

@@ -276,60 +276,69 @@ class Executor(wiring.Component):
                         pass
                     with m.Default():
                         m.d.sync += status.eq(Status.BAD_COMMAND)
-            with m.State("HEADER"), m.If(self.i.valid):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += header_byte.eq(header_byte + 1)
-                with m.If(header_byte == 0):
-                    m.d.sync += self.load.memory.eq(byte)
-                with m.Else():
-                    m.d.sync += address.eq(Cat(address[8:], byte))
-                with m.If(header_byte == 3):
-                    m.next = "ADMIT"
-            with m.State("ADMIT"):
-                is_frame = self.load.memory == Region.FRAME
-                m.d.sync += [self.load.bank.eq(self.bank), byte_number.eq(0), lane.eq(1)]
-                with m.If(~is_frame & (self.outstanding != 0)):
-                    m.d.sync += status.eq(Status.BUSY)
-                    m.next = "DRAIN"
-                with m.Elif(self.outstanding != MAX_RUNS):
-                    m.next = "WORDS"
-            with m.State("WORDS"), m.If(self.i.valid):
-                m.d.comb += self.i.ready.eq(1)
-                for k in range(size):
-                    with m.If(lane[k]):
-                        m.d.sync += word[k].eq(byte)
-                m.d.sync += [lane.eq(lane << 1), byte_number.eq(byte_number + 1)]
-                with m.If(byte_number == table.word_last):
-                    m.d.sync += [
-                        lane.eq(1),
-                        byte_number.eq(0),
-                        self.load.valid.eq(1),
-                        self.load.address.eq(address),
-                        address.eq(address + 1),
-                    ]
-                with m.If(last):
-                    m.next = "REPLY"
+            self._add_write(m, table, address, status, header_byte, byte_number, lane, word)
             with m.State("DRAIN"), m.If(self.i.valid):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(last):
                     act()
-            with m.State("RUN"):
-                m.d.comb += self.start.valid.eq(1)
-                with m.If(self.start.ready):
-                    m.next = "COMMAND"
-            with m.State("ABORT"):
-                m.d.comb += self.stop.eq(1)
-                with m.If(~self.reporting):
-                    m.d.sync += self.abort.eq(1)
-                    m.next = "CLEAR"
-            with m.State("CLEAR"):
-                m.d.comb += self.stop.eq(1)
-                m.next = "REPLY"
-            with m.State("REPLY"):
-                m.d.comb += self.reply.valid.eq(1)
-                with m.If(self.reply.ready):
-                    m.next = "COMMAND"
+            self._add_actions(m)
         return m
+
+    def _add_write(self, m, table, address, status, header_byte, byte_number, lane, word):
+        """The states of WRITE: its header, whether memory is free for it, and its words."""
+        byte, last = self.i.payload.data, self.i.payload.last
+        with m.State("HEADER"), m.If(self.i.valid):
+            m.d.comb += self.i.ready.eq(1)
+            m.d.sync += header_byte.eq(header_byte + 1)
+            with m.If(header_byte == 0):
+                m.d.sync += self.load.memory.eq(byte)
+            with m.Else():
+                m.d.sync += address.eq(Cat(address[8:], byte))
+            with m.If(header_byte == 3):
+                m.next = "ADMIT"
+        with m.State("ADMIT"):
+            is_frame = self.load.memory == Region.FRAME
+            m.d.sync += [self.load.bank.eq(self.bank), byte_number.eq(0), lane.eq(1)]
+            with m.If(~is_frame & (self.outstanding != 0)):
+                m.d.sync += status.eq(Status.BUSY)
+                m.next = "DRAIN"
+            with m.Elif(self.outstanding != MAX_RUNS):
+                m.next = "WORDS"
+        with m.State("WORDS"), m.If(self.i.valid):
+            m.d.comb += self.i.ready.eq(1)
+            for k in range(len(lane)):
+                with m.If(lane[k]):
+                    m.d.sync += word[k].eq(byte)
+            m.d.sync += [lane.eq(lane << 1), byte_number.eq(byte_number + 1)]
+            with m.If(byte_number == table.word_last):
+                m.d.sync += [
+                    lane.eq(1),
+                    byte_number.eq(0),
+                    self.load.valid.eq(1),
+                    self.load.address.eq(address),
+                    address.eq(address + 1),
+                ]
+            with m.If(last):
+                m.next = "REPLY"
+
+    def _add_actions(self, m):
+        """The states that do what a message asks for, and answer it."""
+        with m.State("RUN"):
+            m.d.comb += self.start.valid.eq(1)
+            with m.If(self.start.ready):
+                m.next = "COMMAND"
+        with m.State("ABORT"):
+            m.d.comb += self.stop.eq(1)
+            with m.If(~self.reporting):
+                m.d.sync += self.abort.eq(1)
+                m.next = "CLEAR"
+        with m.State("CLEAR"):
+            m.d.comb += self.stop.eq(1)
+            m.next = "REPLY"
+        with m.State("REPLY"):
+            m.d.comb += self.reply.valid.eq(1)
+            with m.If(self.reply.ready):
+                m.next = "COMMAND"
 
 
 class HostPort(wiring.Component):

@@ -7,8 +7,9 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.event import SettingSignature, bind, event_layout
+from spikewright.hw.scan import ScanWalk, StepCounter
 from spikewright.machine.hardware import Activity, HardwareShape, bits_for
-from spikewright.machine.instructions import Instruction, Register
+from spikewright.machine.instructions import Register
 
 __all__ = ["Block", "CandidateSignature", "Issue", "Kind", "Row", "operation_layout"]
 
@@ -122,34 +123,21 @@ class Block(wiring.Component):
         base = Signal.like(self.weight)
         weight_col, weight_row, weight_group = (Signal.like(self.weight) for _ in range(3))
         shift = Signal(shape.shift_bits)
-        bind(
-            m,
-            self.setting,
-            {
-                Register.GROUPS: groups,
-                Register.WORDS: words,
-                Register.WORD_ROW: word_row,
-                Register.SHIFT: shift,
-                Register.WEIGHT_BASE: base,
-                Register.WEIGHT_COLUMN: weight_col,
-                Register.WEIGHT_ROW: weight_row,
-                Register.WEIGHT_GROUP: weight_group,
-            },
-        )
-        # The intake adds the bases, one event ahead of the walk.
+        registers = {
+            Register.GROUPS: groups,
+            Register.WORDS: words,
+            Register.WORD_ROW: word_row,
+            Register.SHIFT: shift,
+            Register.WEIGHT_BASE: base,
+            Register.WEIGHT_COLUMN: weight_col,
+            Register.WEIGHT_ROW: weight_row,
+            Register.WEIGHT_GROUP: weight_group,
+        }
+        bind(m, self.setting, registers)
         event = Signal(event_layout(shape), reset_less=True)
         waiting = Signal()
         take = Signal()
-        m.d.comb += self.i.ready.eq(~waiting | take)
-        with m.If(take):
-            m.d.sync += waiting.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                waiting.eq(1),
-                event.eq(self.i.p),
-                event.weight.eq(self.i.p.weight + base),
-                event.shift.eq(self.i.p.shift + shift),
-            ]
+        self._add_intake(m, event, waiting, take, base, shift)
         rows = Signal(shape.tap_bits)
         cols = Signal.like(rows)
         row_left = Signal.like(rows)
@@ -160,8 +148,8 @@ class Block(wiring.Component):
         row_end, col_end, group_end = Signal(), Signal(), Signal()
         m.d.comb += [
             col_end.eq(col_left == 1),
-            row_end.eq(row_left == 1),
-            group_end.eq(group_left == 1),
+            row_end.eq(self._row_ends(row_left)),
+            group_end.eq(self._group_ends(group_left)),
         ]
         done = Signal()
         m.d.comb += [
@@ -193,7 +181,7 @@ class Block(wiring.Component):
                     group_left.eq(group_left - 1),
                 ]
                 go(group_word + words, group_weight + weight_group, row=True, group=True)
-        with m.If(take & ~event.token):
+        with m.If(self._walks(take, event)):
             m.d.sync += [
                 self.valid.eq(1),
                 self.shift.eq(event.shift),
@@ -207,188 +195,30 @@ class Block(wiring.Component):
             go(event.word, event.weight, row=True, group=True)
         return m
 
+    def _row_ends(self, row_left):
+        """Whether no row of taps is left in the group."""
+        return row_left == 1
 
-class StepCounter(wiring.Component):
-    """Where a layer is in time: its step, and the digit of the present scan.
+    def _group_ends(self, group_left):
+        """Whether no group is left."""
+        return group_left == 1
 
-    Members
-    -------
-    start : to step 1, first scan
-    advance : one scan further
-    step, digit, top : the present step, from 1; the scan's binary digit; it is the step's first
-    driven : the step has input and bias
-    final : the final step, with scans of its own
-    step_ends, ends, next_final : the scan is the last of its step, of all; the final step follows
-    """
+    def _walks(self, take, event):
+        """Whether a block begins."""
+        return take & ~event.token
 
-    def __init__(self, shape: HardwareShape) -> None:
-        self._shape = shape
-        super().__init__(
-            {
-                "setting": In(SettingSignature()),
-                "start": In(1),
-                "advance": In(1),
-                "step": Out(bits_for(shape.steps)),
-                "digit": Out(bits_for(max(1, shape.digits - 1))),
-                "top": Out(1),
-                "driven": Out(1),
-                "final": Out(1),
-                "step_ends": Out(1),
-                "ends": Out(1),
-                "next_final": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        shape = self._shape
-        steps = Signal.like(self.step)
-        input_steps = Signal.like(self.step)
-        registers = {Register.STEPS: steps, Register.INPUT_STEPS: input_steps}
-        passes, final_passes = Signal(bits_for(shape.digits)), Signal(bits_for(shape.digits))
-        if shape.digits > 1 or shape.input_steps < shape.steps:
-            registers |= {Register.PASSES: passes, Register.FINAL_PASSES: final_passes}
-        bind(m, self.setting, registers)
-        left = Signal.like(steps)  # steps behind this one
-        some = final_passes != 0
-        m.d.comb += [
-            self.next_final.eq(self.step_ends & (left == 1) & some),
-            self.ends.eq(self.step_ends & (left == 0)),
-            self.step_ends.eq(self.digit == 0),
-        ]
-        with m.If(self.advance):
-            m.d.sync += [self.digit.eq(self.digit - 1), self.top.eq(0)]
-            with m.If(self.step_ends):
-                m.d.sync += [
-                    self.step.eq(self.step + 1),
-                    left.eq(left - 1),
-                    self.top.eq(1),
-                    self.digit.eq(Mux(self.next_final, final_passes, passes) - 1),
-                    self.final.eq(self.next_final),
-                ]
-                with m.If(self.step == input_steps):
-                    m.d.sync += self.driven.eq(0)
-        with m.If(self.start):
+    def _add_intake(self, m, event, waiting, take, base, shift):
+        """Adds the bases, one event ahead of the walk."""
+        m.d.comb += self.i.ready.eq(~waiting | take)
+        with m.If(take):
+            m.d.sync += waiting.eq(0)
+        with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
-                self.step.eq(1),
-                left.eq(steps - 1),
-                self.top.eq(1),
-                self.digit.eq(passes - 1),
-                self.final.eq(0),
-                self.driven.eq(1),
+                waiting.eq(1),
+                event.eq(self.i.p),
+                event.weight.eq(self.i.p.weight + base),
+                event.shift.eq(self.i.p.shift + shift),
             ]
-        if Register.PASSES not in registers:
-            m.d.comb += passes.eq(1)
-        return m
-
-
-class ScanWalk(wiring.Component):
-    """Walks the words of a scan: groups, outputs of a group, membranes of an output's window.
-
-    Only max pooling has windows of more than one membrane; they lie in planes, `outputs` apart.
-
-    Members
-    -------
-    start, initial : to the first word; `initial` begins an INIT pass, which takes every membrane by
-        itself
-    advance : one membrane further
-    active : the core owns groups of the layer
-    pools : the layer pools
-    word, target : the membrane's word, and the output's
-    first, fires : the first membrane of a window; the last, with which the output fires
-    last_word, last_group : the last membrane of a group; the last group
-    """
-
-    def __init__(self, shape: HardwareShape) -> None:
-        self._shape = shape
-        address = shape.word_address_bits
-        super().__init__(
-            {
-                "setting": In(SettingSignature()),
-                "start": In(1),
-                "initial": In(1),
-                "advance": In(1),
-                "active": Out(1),
-                "pools": Out(1),
-                "word": Out(address),
-                "target": Out(address),
-                "first": Out(1),
-                "fires": Out(1),
-                "last_word": Out(1),
-                "last_group": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        shape = self._shape
-        groups = Signal(bits_for(shape.membrane_words))
-        words, outputs = Signal(Instruction.VALUE_BITS), Signal(Instruction.VALUE_BITS)
-        bind(
-            m,
-            self.setting,
-            {Register.GROUPS: groups, Register.WORDS: words, Register.OUTPUTS: outputs},
-        )
-        left, group_left = Signal.like(words), Signal.like(groups)
-        m.d.comb += [
-            self.active.eq(groups != 0),
-            self.last_group.eq(group_left == 1),
-            self.first.eq(1),
-            self.fires.eq(1),
-            self.target.eq(self.word),
-            self.last_word.eq(self.fires & (left == 1)),
-        ]
-        initial = Signal()
-        with m.If(self.advance & self.fires):
-            m.d.sync += left.eq(left - 1)
-            with m.If(left == 1):
-                m.d.sync += [
-                    left.eq(Mux(initial, words, outputs)),
-                    group_left.eq(group_left - 1),
-                ]
-        with m.If(self.advance):
-            m.d.sync += self.word.eq(self.word + 1)
-        if shape.window > 1:
-            self._add_windows(m, words, outputs, left, initial)
-        with m.If(self.start):
-            m.d.sync += [
-                initial.eq(self.initial),
-                self.word.eq(0),
-                left.eq(Mux(self.initial, words, outputs)),
-                group_left.eq(groups),
-            ]
-        return m
-
-    def _add_windows(self, m, words, outputs, left, initial):
-        shape = self._shape
-        window = Signal(bits_for(shape.window))
-        bind(m, self.setting, {Register.WINDOW: window})
-        inside = Signal.like(window)  # membranes of the window behind this one
-        origin, group, target = (Signal.like(self.word) for _ in range(3))
-        alone = initial | ~self.pools
-        m.d.comb += [
-            self.pools.eq(window != 1),
-            self.first.eq(alone | (inside == window - 1)),
-            self.fires.eq(alone | (inside == 0)),
-            self.target.eq(Mux(alone, self.word, target)),
-        ]
-        with m.If(self.advance & ~alone):
-            m.d.sync += [inside.eq(inside - 1), self.word.eq(self.word + outputs)]
-            with m.If(self.fires):
-                m.d.sync += [
-                    inside.eq(window - 1),
-                    target.eq(target + 1),
-                    origin.eq(origin + 1),
-                    self.word.eq(origin + 1),
-                ]
-                with m.If(left == 1):
-                    m.d.sync += [
-                        group.eq(group + words),
-                        origin.eq(group + words),
-                        self.word.eq(group + words),
-                    ]
-        with m.If(self.start):
-            m.d.sync += [inside.eq(window - 1), target.eq(0), origin.eq(0), group.eq(0)]
 
 
 class Issue(wiring.Component):
@@ -447,15 +277,12 @@ class Issue(wiring.Component):
         tokens = Signal(bits_for(shape.cores + 1))
         current = Signal(2)
         parameters = Signal(bits_for(shape.parameter_words))
-        bind(
-            m,
-            self.setting,
-            {
-                Register.TOKENS: tokens,
-                Register.CURRENT: current,
-                Register.PARAMETER_BASE: parameters,
-            },
-        )
+        registers = {
+            Register.TOKENS: tokens,
+            Register.CURRENT: current,
+            Register.PARAMETER_BASE: parameters,
+        }
+        bind(m, self.setting, registers)
         # The weight address does not wait for the state: it goes to the memory at once.
         m.d.comb += [
             self.active.eq(walk.active),
@@ -492,14 +319,7 @@ class Issue(wiring.Component):
 
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("idle"))
-            with m.State("idle"):
-                m.d.comb += self.read.ready.eq(self.drained)
-                with m.If(self.read.valid & self.read.ready):
-                    m.d.comb += [self.o.kind.eq(Kind.READ), word.eq(self.read.p)]
-                with m.If(self.start & self.active):
-                    m.d.sync += [scanning.eq(0), row.eq(parameters)]
-                    m.d.comb += [walk.start.eq(1), walk.initial.eq(1), clock.start.eq(1)]
-                    m.next = "add"
+            self._add_idle(m, walk, clock, word, scanning, row, parameters)
             with m.State("add"):
                 m.d.comb += self.activity.eq(Activity.STALLED)
                 # Membranes that a window reads must all be written.
@@ -515,56 +335,85 @@ class Issue(wiring.Component):
                 with m.State("ceil"):
                     fetch(Row.CEIL)
                     m.next = "scan"
-            with m.State("scan"):
-                held = (walk.fires & self.scan.hazard) | (scanning & self.hold_fire)
-                m.d.comb += [
-                    self.activity.eq(Activity.STALLED),
-                    word.eq(walk.word),
-                    target.eq(walk.target),
-                ]
-                with m.If(~held):
-                    m.d.comb += [
-                        self.o.kind.eq(
-                            Mux(scanning, Mux(walk.fires, Kind.FIRE, Kind.PEEK), Kind.INIT)
-                        ),
-                        self.activity.eq(Mux(scanning, Activity.SCAN, Activity.INITIALISE)),
-                        walk.advance.eq(1),
-                    ]
-                    with m.If(walk.last_word):
-                        m.next = "add"
-                    with m.If(walk.last_word & walk.last_group):
-                        m.d.comb += walk.start.eq(1)
-                        m.d.sync += [scanning.eq(1), token_left.eq(tokens)]
-                        with m.If(~scanning):
-                            m.d.sync += rewind.eq(row)
-                            m.next = "integrate"
-                        with m.Else():
-                            m.d.comb += clock.advance.eq(1)
-                            with m.If(clock.step_ends):
-                                # The rows of the final step lie behind those of the others.
-                                with m.If(~clock.next_final):
-                                    m.d.sync += row.eq(rewind)
-                                with m.If(clock.ends):
-                                    m.next = "idle"
-                                with m.Elif(current != 1):
-                                    m.next = "integrate"
-            with m.State("integrate"):
-                m.d.comb += [
-                    block.enable.eq(1),
-                    block.advance.eq(~self.events.hazard),
-                    word.eq(block.word),
-                    self.o.shift.eq(block.shift),
-                    self.o.negative.eq(block.negative),
-                ]
-                with m.If(block.valid):
-                    m.d.comb += self.activity.eq(Activity.STALLED)
-                    with m.If(~self.events.hazard):
-                        m.d.comb += [
-                            self.o.kind.eq(Kind.INTEGRATE),
-                            self.activity.eq(Activity.INTEGRATE),
-                        ]
-                with m.If(block.token):
-                    m.d.sync += token_left.eq(token_left - 1)
-                    with m.If(token_left == 1):
-                        m.next = "add"
+            self._add_scan(
+                m, walk, clock, word, target, scanning, row, rewind, tokens, token_left, current
+            )
+            self._add_integrate(m, block, word, token_left)
         return m
+
+    def _add_idle(self, m, walk, clock, word, scanning, row, parameters):
+        """The state that serves the readout until a layer starts."""
+        with m.State("idle"):
+            m.d.comb += self.read.ready.eq(self.drained)
+            with m.If(self.read.valid & self.read.ready):
+                m.d.comb += [self.o.kind.eq(Kind.READ), word.eq(self.read.p)]
+            with m.If(self.start & self.active):
+                m.d.sync += [scanning.eq(0), row.eq(parameters)]
+                m.d.comb += [walk.start.eq(1), walk.initial.eq(1), clock.start.eq(1)]
+                m.next = "add"
+
+    def _add_scan(
+        self, m, walk, clock, word, target, scanning, row, rewind, tokens, token_left, current
+    ):
+        """The state that walks the words, in INIT and FIRE."""
+        with m.State("scan"):
+            held = (walk.fires & self.scan.hazard) | (scanning & self.hold_fire)
+            m.d.comb += [
+                self.activity.eq(Activity.STALLED),
+                word.eq(walk.word),
+                target.eq(walk.target),
+            ]
+            with m.If(~held):
+                m.d.comb += [
+                    self.o.kind.eq(Mux(scanning, Mux(walk.fires, Kind.FIRE, Kind.PEEK), Kind.INIT)),
+                    self.activity.eq(Mux(scanning, Activity.SCAN, Activity.INITIALISE)),
+                    walk.advance.eq(1),
+                ]
+                with m.If(walk.last_word):
+                    m.next = "add"
+                with m.If(walk.last_word & walk.last_group):
+                    m.d.comb += walk.start.eq(1)
+                    m.d.sync += [scanning.eq(1), token_left.eq(tokens)]
+                    with m.If(~scanning):
+                        m.d.sync += rewind.eq(row)
+                        m.next = "integrate"
+                    with m.Else():
+                        m.d.comb += clock.advance.eq(1)
+                        with m.If(clock.step_ends):
+                            # The rows of the final step lie behind those of the others.
+                            with m.If(~clock.next_final):
+                                m.d.sync += row.eq(rewind)
+                            with m.If(clock.ends):
+                                m.next = "idle"
+                            with m.Elif(self._integrates_again(current)):
+                                m.next = "integrate"
+
+    def _add_integrate(self, m, block, word, token_left):
+        """The state that adds weights, until all tokens of the step have come."""
+        with m.State("integrate"):
+            m.d.comb += [
+                block.enable.eq(1),
+                block.advance.eq(~self.events.hazard),
+                word.eq(block.word),
+                self.o.shift.eq(block.shift),
+                self.o.negative.eq(block.negative),
+            ]
+            with m.If(block.valid):
+                m.d.comb += self.activity.eq(Activity.STALLED)
+                with m.If(~self.events.hazard):
+                    m.d.comb += [
+                        self.o.kind.eq(Kind.INTEGRATE),
+                        self.activity.eq(Activity.INTEGRATE),
+                    ]
+            with m.If(block.token):
+                m.d.sync += token_left.eq(token_left - 1)
+                with m.If(self._is_last(token_left)):
+                    m.next = "add"
+
+    def _integrates_again(self, current):
+        """Whether the next step has tokens of its own."""
+        return current != 1
+
+    def _is_last(self, token_left):
+        """Whether the token is the step's last."""
+        return token_left == 1

@@ -106,37 +106,103 @@ class Lanes(wiring.Component):
         if shape.has(Mode.LIMITED):
             registers[Register.LIMIT] = limit
         bind(m, self.setting, registers)
-        # The operations on their way: stage[k] is in clock k of the drawing above.
+        stage, _ = self._add_pipeline(m)
+        is_kind = self._is_kind
+        accumulates = held != 0
+        reads_v = is_kind(0, Kind.FIRE, Kind.READ, Kind.PEEK)
+        reads_v |= is_kind(0, Kind.INTEGRATE) & ~accumulates
+        word, target = stage[0].word, stage[0].target
+        membranes, write_v = self._memory(
+            m, word, "membrane", shape.membrane_words, shape.membrane_bits, reads_v
+        )
+        weights = self._add_weights(m)
+        rows = self._add_parameters(m)
+
+        # Clock 1 -> 2: nothing but registers behind the block RAMs.
+        def registered(name, values, enable=1):
+            result = Signal(values.shape(), name=name, reset_less=True)
+            with m.If(enable):
+                m.d.sync += result.eq(values)
+            return result
+
+        def row(name, which, values=rows):
+            return registered(name, values, is_kind(1, Kind.PARAMETER) & (stage[1].row == which))
+
+        v_2, w_2 = registered("v_2", membranes), registered("w_2", weights)
+        i_2, write_i = self._add_currents(m, accumulates)
+        add_2 = row("add", Row.ADD)
+        if shape.input_steps < shape.steps:
+            silent = is_kind(1, Kind.PARAMETER) & (stage[1].row == Row.ADD) & ~stage[1].bias
+            with m.If(silent):
+                m.d.sync += add_2.eq(0)
+        threshold_4 = self._delayed(m, row("threshold", Row.THRESHOLD), 2)
+        ceil_4 = self._delayed(m, row("ceil", Row.CEIL), 2) if shape.ceils else None
+        state_2 = write_s = None
+        if shape.state_bits:
+            size, kinds = (shape.membrane_words, shape.state_bits), (Kind.FIRE, Kind.READ)
+            states, write_s = self._memory(
+                m, target, "count", *size, is_kind(0, *kinds), shape=shape.state_bits
+            )
+            state_2 = registered("state_2", states)
+            state_4 = self._delayed(m, state_2, 2)
+
+        flags, digit_4, mode_5 = self._add_flags(m, modes, limit, accumulates)
+        units = [FireUnit(shape) for _ in range(shape.lanes)]
+        for lane, unit in enumerate(units):
+            m.submodules[f"fire_{lane}"] = unit
+            count = state_2[lane][: shape.count_bits] if shape.count_bits else 0
+            operands = (v_2[lane], i_2[lane], w_2[lane], add_2[lane], count)
+            m.d.comb += [
+                unit.u.eq(self._potential(m, lane, flags, stage[2].shift, *operands)),
+                unit.threshold.eq(threshold_4[lane]),
+                unit.digit.eq(digit_4),
+                unit.mode.eq(mode_5),
+            ]
+            if shape.ceils:
+                m.d.comb += unit.ceil.eq(ceil_4[lane])
+            if shape.count_bits:
+                m.d.comb += unit.count.eq(state_4[lane][: shape.count_bits])
+            if shape.ends_early:
+                m.d.comb += unit.done.eq(state_4[lane][-1])
+        counts = Cat(unit.new_count for unit in units) if shape.count_bits else None
+        writers = (write_v, write_i, write_s)
+        self._write_back(m, modes, accumulates, units, counts, *writers)
+        self._add_spikes(m, stage[self.STAGES], mode_5, modes, units, counts)
+        self._report(m, units, counts, write_v.data)
+        self._read_out(m, modes, v_2, state_2)
+        return m
+
+    def _add_pipeline(self, m):
+        """The operations on their way: stage[k] is in clock k of the drawing above."""
         # Only their kinds know a reset: what an operation of kind NONE carries is never used.
         stage, kind = [], []
         for k in range(self.STAGES + 1):
-            stage.append(Signal(operation_layout(shape), name=f"stage_{k}", reset_less=True))
+            stage.append(Signal(operation_layout(self._shape), name=f"stage_{k}", reset_less=True))
             kind.append(Signal(Kind, name=f"kind_{k}"))
         for before, after in (*pairwise([self.i, *stage]), *pairwise([self.i.kind, *kind])):
             m.d.sync += after.eq(before)
-
-        def is_kind(k, *kinds):
-            return Cat(kind[k] == one for one in kinds).any()
-
+        self._stage, self._kind = stage, kind
         writing = (Kind.INTEGRATE, Kind.FIRE, Kind.INIT)
         m.d.comb += self.empty.eq(Cat(one == Kind.NONE for one in kind).all())
         for candidate in (self.events, self.scan):
             m.d.comb += candidate.hazard.eq(
                 Cat(
-                    is_kind(k, *writing) & (stage[k].target == candidate.word)
+                    self._is_kind(k, *writing) & (stage[k].target == candidate.word)
                     for k in range(self.STAGES)
                 ).any()
             )
-        accumulates = held != 0
-        reads_v = is_kind(0, Kind.FIRE, Kind.READ, Kind.PEEK)
-        reads_v |= is_kind(0, Kind.INTEGRATE) & ~accumulates
-        reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & accumulates
-        word, target = stage[0].word, stage[0].target
-        membranes, write_v = self._memory(
-            m, word, "membrane", shape.membrane_words, shape.membrane_bits, reads_v
-        )
-        # Weights are read as the operation comes in, whether it is held back or not: the address
-        # is a register's, and the banks have a clock more.
+        return stage, kind
+
+    def _is_kind(self, k, *kinds):
+        """Whether the operation in clock `k` is one of `kinds`."""
+        return Cat(self._kind[k] == one for one in kinds).any()
+
+    def _add_weights(self, m):
+        """Weights are read as the operation comes in, whether it is held back or not.
+
+        The address is a register's, and the banks have a clock more.
+        """
+        shape = self._shape
         m.submodules.weight = weight = BankedMemory(
             shape.lanes * shape.weight_bits,
             shape.weight_words,
@@ -151,61 +217,44 @@ class Lanes(wiring.Component):
             weight.write.address.eq(self.load.address),
             weight.write.data.eq(self.load.data),
         ]
+        return weights
+
+    def _add_parameters(self, m):
+        """The parameter row of the operation in clock 1."""
+        shape = self._shape
         rows, load_p = self._memory(
             m,
-            word,
+            self._stage[0].word,
             "parameter",
             shape.parameter_words,
             shape.compare_bits,
-            is_kind(0, Kind.PARAMETER),
+            self._is_kind(0, Kind.PARAMETER),
         )
         m.d.comb += [
             load_p.en.eq(self._loads(Region.PARAMETER)),
             load_p.addr.eq(self.load.address),
             load_p.data.eq(self.load.data),
         ]
+        return rows
 
-        # Clock 1 -> 2: nothing but registers behind the block RAMs.
-        def registered(name, values, enable=1):
-            result = Signal(values.shape(), name=name, reset_less=True)
-            with m.If(enable):
-                m.d.sync += result.eq(values)
-            return result
-
-        def row(name, which, values=rows):
-            return registered(name, values, is_kind(1, Kind.PARAMETER) & (stage[1].row == which))
-
-        v_2, w_2 = registered("v_2", membranes), registered("w_2", weights)
+    def _add_currents(self, m, accumulates):
+        """The second accumulator of the operation in clock 2, where it counts; its write port."""
+        shape, stage, is_kind = self._shape, self._stage, self._is_kind
+        reads_i = is_kind(0, Kind.FIRE, Kind.INTEGRATE) & accumulates
         i_2 = [0] * shape.lanes
+        write_i = None
         if shape.current_words:
             currents, write_i = self._memory(
-                m, word, "current", shape.current_words, shape.current_bits, reads_i
+                m, stage[0].word, "current", shape.current_words, shape.current_bits, reads_i
             )
             i_2 = Signal(currents.shape(), name="i_2", reset_less=True)
             used = is_kind(1, Kind.INTEGRATE) | (is_kind(1, Kind.FIRE) & stage[1].current)
             m.d.sync += i_2.eq(Mux(accumulates & used, currents.as_value(), 0))
-        add_2 = row("add", Row.ADD)
-        if shape.input_steps < shape.steps:
-            silent = is_kind(1, Kind.PARAMETER) & (stage[1].row == Row.ADD) & ~stage[1].bias
-            with m.If(silent):
-                m.d.sync += add_2.eq(0)
-        threshold_4 = self._delayed(m, row("threshold", Row.THRESHOLD), 2)
-        ceil_4 = self._delayed(m, row("ceil", Row.CEIL), 2) if shape.ceils else None
-        state_2 = None
-        if shape.state_bits:
-            states, write_s = self._memory(
-                m,
-                target,
-                "count",
-                shape.membrane_words,
-                shape.state_bits,
-                is_kind(0, Kind.FIRE, Kind.READ),
-                shape=shape.state_bits,
-            )
-            state_2 = registered("state_2", states)
-            state_4 = self._delayed(m, state_2, 2)
+        return i_2, write_i
 
-        # Every lane reads these: decoded a clock early.
+    def _add_flags(self, m, modes, limit, accumulates):
+        """What every lane reads, decoded a clock early."""
+        shape, stage, is_kind = self._shape, self._stage, self._is_kind
         flags = Signal(LANE_FLAGS, reset_less=True)
         fires_1 = is_kind(1, Kind.FIRE)
         m.d.sync += [
@@ -228,36 +277,11 @@ class Lanes(wiring.Component):
         chosen = Mux(stage[4].final, modes[1], modes[0])
         for name in mode_layout(shape).members:
             m.d.sync += mode_5[name].eq(self._bit(chosen, Mode[name]) & is_kind(4, Kind.FIRE))
+        return flags, digit_4, mode_5
 
-        units, lanes = [], range(shape.lanes)
-        for lane in lanes:
-            m.submodules[f"fire_{lane}"] = unit = FireUnit(shape)
-            units.append(unit)
-            u = self._potential(
-                m,
-                lane,
-                flags,
-                stage[2].shift,
-                v_2[lane],
-                i_2[lane],
-                w_2[lane],
-                add_2[lane],
-                state_2[lane][: shape.count_bits] if shape.count_bits else 0,
-            )
-            m.d.comb += [
-                unit.u.eq(u),
-                unit.threshold.eq(threshold_4[lane]),
-                unit.digit.eq(digit_4),
-                unit.mode.eq(mode_5),
-            ]
-            if shape.ceils:
-                m.d.comb += unit.ceil.eq(ceil_4[lane])
-            if shape.count_bits:
-                m.d.comb += unit.count.eq(state_4[lane][: shape.count_bits])
-            if shape.ends_early:
-                m.d.comb += unit.done.eq(state_4[lane][-1])
-
-        # Clock 5: write back.
+    def _write_back(self, m, modes, accumulates, units, counts, write_v, write_i, write_s):
+        """Clock 5: the memories' writes."""
+        shape, stage, is_kind = self._shape, self._stage, self._is_kind
         last = self.STAGES
         fires, inits = is_kind(last, Kind.FIRE), is_kind(last, Kind.INIT)
         integrates = is_kind(last, Kind.INTEGRATE)
@@ -275,7 +299,6 @@ class Lanes(wiring.Component):
                 write_i.addr.eq(stage[last].word),
                 write_i.data.eq(Mux(inits, 0, values)),
             ]
-        counts = Cat(unit.new_count for unit in units) if shape.count_bits else None
         if shape.state_bits:
             parts = []
             for unit in units:
@@ -286,31 +309,39 @@ class Lanes(wiring.Component):
                 write_s.addr.eq(stage[last].target),
                 write_s.data.eq(Mux(inits, 0, Cat(parts))),
             ]
-        self._add_spikes(m, stage[last], mode_5, modes, units, counts)
+
+    def _report(self, m, units, counts, membranes):
+        """Clock 5: what a scan did, for the trace."""
+        shape, last = self._shape, self._stage[self.STAGES]
         results = {
-            "step": stage[last].step,
-            "digit": stage[last].digit,
-            "word": stage[last].target,
+            "step": last.step,
+            "digit": last.digit,
+            "word": last.target,
             "spikes": Cat(unit.spike for unit in units),
             "negative": Cat(unit.spike & unit.negative for unit in units),
             "counts": counts,
-            "membranes": write_v.data,
+            "membranes": membranes,
         }
-        m.d.comb += self.fired.valid.eq(fires)
+        m.d.comb += self.fired.valid.eq(self._is_kind(self.STAGES, Kind.FIRE))
         for name in shape.trace_fields:
             if name in results:
                 m.d.comb += getattr(self.fired, name).eq(results[name])
+
+    def _read_out(self, m, modes, v_2, state_2):
+        """Clock 2: a word for the readout, of counts where the layer fires."""
+        shape = self._shape
         reads = v_2.as_value()
         if shape.count_bits:
             padding = Const(0, shape.membrane_bits - shape.count_bits)
-            numbers = Cat(Cat(state_2[lane][: shape.count_bits], padding) for lane in lanes)
+            numbers = Cat(
+                Cat(state_2[lane][: shape.count_bits], padding) for lane in range(shape.lanes)
+            )
             fires_ever = self._bit(modes[0] | modes[1], Mode.FIRES)
             reads = Mux(fires_ever, numbers, reads)
         m.d.comb += [
-            self.potential.valid.eq(is_kind(2, Kind.READ)),
+            self.potential.valid.eq(self._is_kind(2, Kind.READ)),
             self.potential.data.eq(reads),
         ]
-        return m
 
     def _bit(self, mode, bit):
         """One bit of a mode register; zero where no layer has it."""

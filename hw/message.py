@@ -221,8 +221,11 @@ class Receiver(wiring.Component):
                 with m.Elif(self.dropped != 255):
                     m.d.sync += self.dropped.eq(self.dropped + 1)
                 m.next = "RECEIVE"
+        self._add_reading(m, read, slots)
+        return m
 
-        # Reading out. The second register keeps logic out of the clock of the block RAM.
+    def _add_reading(self, m, read, slots):
+        """Reading out. The second register keeps logic out of the clock of the block RAM."""
         m.submodules.stage = stage = Stage(MESSAGE_BYTE)
         connect(m, stage.o, flipped(self.o))
         slot = Signal(slots[0].shape())
@@ -250,7 +253,6 @@ class Receiver(wiring.Component):
                         read_bank.eq(~read_bank),
                         slots[read_bank].full.eq(0),
                     ]
-        return m
 
 
 class Serialiser(wiring.Component):

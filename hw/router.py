@@ -33,12 +33,10 @@ class Merge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         waiting = Cat(source.valid for source in self.i)
-        # Sources above the last one served come first; `grant` is one-hot.
         above = Signal(self._sources)
-        first = Mux((waiting & above).any(), waiting & above, waiting)
         grant = Signal(self._sources)
-        m.d.comb += grant.eq(first & -first)
-        room = ~self.o.valid | self.o.ready
+        m.d.comb += grant.eq(self._grant(waiting, above))
+        room = self._room()
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         for index, source in enumerate(self.i):
@@ -50,6 +48,15 @@ class Merge(wiring.Component):
                     above.eq(~((2 << index) - 1)),
                 ]
         return m
+
+    def _grant(self, waiting, above):
+        """The source to be served, one-hot: those above the last one served come first."""
+        first = Mux((waiting & above).any(), waiting & above, waiting)
+        return first & -first
+
+    def _room(self):
+        """Whether the register is free in the next clock."""
+        return ~self.o.valid | self.o.ready
 
 
 class Router(wiring.Component):
@@ -96,23 +103,42 @@ class Router(wiring.Component):
         m.submodules.merge = merge = Merge(self._shape, self._sources)
         passed = Signal(self._sources)
         token = Signal(self._sources)
-        complete = (passed | token | ~self.sources).all()
-        m.d.sync += passed.eq(Mux(complete, 0, passed | token))
+        m.d.sync += passed.eq(self._next_passed(passed | token))
         for index, (source, port) in enumerate(zip(self.i, merge.i, strict=True)):
             m.d.comb += [
                 port.payload.eq(source.payload),
-                port.valid.eq(source.valid & ~passed[index]),
+                port.valid.eq(self._offers(source, passed[index])),
                 source.ready.eq(port.ready),  # the merge is ready only for what is valid
                 token[index].eq(port.valid & port.ready & source.p.token),
             ]
         room = Signal(self._sinks)
-        m.d.comb += merge.o.ready.eq((room | ~self.sinks).all())
+        m.d.comb += merge.o.ready.eq(self._all_have(room))
         for index, sink in enumerate(self.o):
             m.submodules[f"queue_{index}"] = queue = Queue(self._shape, self.DEPTH)
             m.d.comb += [
                 room[index].eq(queue.i.ready),
                 queue.i.payload.eq(merge.o.payload),
-                queue.i.valid.eq(merge.o.valid & merge.o.ready & self.sinks[index]),
+                queue.i.valid.eq(self._gives(merge.o, index)),
             ]
             connect(m, queue.o, flipped(sink))
         return m
+
+    def _offers(self, source, passed):
+        """Whether the source's event may go on."""
+        return source.valid & ~passed
+
+    def _gives(self, event, index):
+        """Whether the core gets the event."""
+        return event.valid & event.ready & self.sinks[index]
+
+    def _next_passed(self, passed):
+        """The sources that wait: `passed`, until the tokens of all have."""
+        return Mux(self._complete(passed), 0, passed)
+
+    def _complete(self, passed):
+        """Whether no token of the step is missing."""
+        return (passed | ~self.sources).all()
+
+    def _all_have(self, room):
+        """Whether all cores that take part have room."""
+        return (room | ~self.sinks).all()

@@ -13,6 +13,7 @@ from spikewright.network import FloatNetwork, InputCode, Network
 from spikewright.network.frames import Frames
 from spikewright.network.neuron import NeuronModel
 from spikewright.progress import Report, silent
+from spikewright.sim.golden.model import Golden, GoldenResult
 
 __all__ = ["measure", "serves_shorter"]
 
@@ -60,7 +61,6 @@ def measure(
     - `seconds`, `images_per_second`: of each part, on this machine.
     """
     from spikewright.sim.float import ann, snn
-    from spikewright.sim.golden.model import Golden
 
     assert frames.y is not None
     golden = Golden(network)
@@ -77,17 +77,7 @@ def measure(
             float_classes = snn(real, x, driven, settle=settle).classes
         with _timed(seconds, "integer_snn"):
             outcome = golden.run(x)
-        course = outcome.course
-        greatest = outcome.potentials.max(1, keepdims=True)
-        found = {
-            "ann": ann_classes == labels,
-            "float_snn": float_classes == labels[:, None],
-            "integer_snn": course.classes == labels[:, None],
-            "same_class": float_classes[:, -1] == outcome.classes,
-            "ties": (outcome.potentials == greatest).sum(1) > 1,
-            "spikes": course.spikes,
-            "synaptic_operations": course.synaptic_operations,
-        }
+        found = _found(outcome, ann_classes, float_classes, labels)
         sums = {name: sums.get(name, 0) + values.sum(0) for name, values in found.items()}
         most = max(most, *(int(counts.max()) for counts in outcome.spike_counts), 0)
     means = {name: (total / len(frames)).tolist() for name, total in sums.items()}
@@ -117,6 +107,23 @@ def measure(
         "images_per_second": {
             name: round(len(frames) / spent, 1) for name, spent in seconds.items() if spent > 0
         },
+    }
+
+
+def _found(
+    outcome: GoldenResult, ann_classes: Any, float_classes: Any, labels: Any
+) -> dict[str, Any]:
+    """What :func:`measure` adds up, for each image."""
+    course = outcome.course
+    greatest = outcome.potentials.max(1, keepdims=True)
+    return {
+        "ann": ann_classes == labels,
+        "float_snn": float_classes == labels[:, None],
+        "integer_snn": course.classes == labels[:, None],
+        "same_class": float_classes[:, -1] == outcome.classes,
+        "ties": (outcome.potentials == greatest).sum(1) > 1,
+        "spikes": course.spikes,
+        "synaptic_operations": course.synaptic_operations,
     }
 
 

@@ -48,6 +48,7 @@ class Send:
 
     @property
     def count(self) -> int:
+        """The number of bytes."""
         return len(self.data)
 
 

@@ -55,6 +55,7 @@ class VerifyReport:
 
     @property
     def equal(self) -> bool:
+        """Whether nothing differed."""
         return self.mismatch is None
 
     @property
@@ -69,6 +70,7 @@ class VerifyReport:
         return self.lane_updates / (self.lanes * float(self.clocks.mean()))
 
     def to_json(self) -> dict[str, Any]:
+        """What ``verify.json`` holds."""
         mismatch = None
         if self.mismatch is not None:
             mismatch = {**asdict(self.mismatch), "text": str(self.mismatch)}

@@ -1,13 +1,13 @@
 """Formal proofs of Amaranth designs: RTLIL to SMT-LIB by Yosys, solved by Z3."""
 
-import inspect
 import os
 import shutil
 import signal
 import subprocess
 import sysconfig
-import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from amaranth.back import rtlil
@@ -78,15 +78,38 @@ class Formal:
 
     @staticmethod
     def plant(
-        component: type[Elaboratable], old: str, new: str, method: str = "elaborate"
+        component: type[Elaboratable],
+        *,
+        comb: Callable[[Any, Any], Any] | None = None,
+        sync: Callable[[Any, Any], Any] | None = None,
+        **methods: Callable[..., Any],
     ) -> type[Elaboratable]:
-        """`component` with a fault: the text `old` of its `method` replaced by `new`."""
-        original = getattr(component, method)
-        source = textwrap.dedent(inspect.getsource(original))
-        assert source.count(old) == 1, f"{old!r} is {source.count(old)} times in {component}"
-        planted: dict[str, object] = {}
-        exec(source.replace(old, new), original.__globals__, planted)
-        return type(component.__name__, (component,), planted)
+        """`component` with a fault.
+
+        The `methods` take the place of its own. What ``comb(self, m)`` and ``sync(self, m)`` state
+        comes last in its domain, and so wins; they may refer to ports and submodules. A fault that
+        leaves the hardware as it was is an error.
+        """
+        for name in methods:
+            assert hasattr(component, name), f"{component.__name__} has no method {name}"
+
+        class Faulty(component):  # type: ignore[misc, valid-type]
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                right, faulty = hardware(component(*arguments, **options)), hardware(self)
+                assert right != faulty, f"the fault leaves {component.__name__} as it was"
+
+            def elaborate(self, platform: Any) -> Any:
+                m = super().elaborate(platform)
+                if comb is not None:
+                    m.d.comb += comb(self, m)
+                if sync is not None:
+                    m.d.sync += sync(self, m)
+                return m
+
+        for name, method in methods.items():
+            setattr(Faulty, name, method)
+        return Faulty
 
     def _translate(self, spec: Elaboratable) -> None:
         self._views.clear()
@@ -159,6 +182,12 @@ write_smt2 -wires top.smt2
             raise
         if process.returncode:
             raise ProofError("\n".join([f"{program} {arguments}", *output.split("\n")[-25:]]))
+
+
+def hardware(design: Elaboratable) -> str:
+    """The design as RTLIL, without the lines of source that it comes from."""
+    ports = None if hasattr(design, "signature") else ()
+    return rtlil.convert(design, ports=ports, emit_src=False)
 
 
 class Contents:

@@ -26,7 +26,7 @@ from amaranth.hdl import (
 )
 from amaranth.lib import data
 
-from spikewright.hw.fire import FireUnit
+from spikewright.hw.fire import FireUnit, add_with_carry
 from spikewright.machine.hardware import HardwareShape
 from spikewright.machine.instructions import Mode
 from spikewright.machine.scans import layer_modes
@@ -451,55 +451,78 @@ CA_LIF_HOLDS = NeuronSpec.calcium(4, tie=Tie.HOLDS)
 LATCH = NeuronSpec.tsc(Window.OVERLAPPED, latch=True)
 
 
-@pytest.mark.parametrize(
-    ("method", "faults"),
-    {
-        "elaborate": [
-            # Ties, upwards; negative potentials that wrap.
-            (IF_ZERO, "(self._mode(Mode.HOLDS) & (rest == 0))", "0"),
-            (NeuronSpec.plain(), "& ~u[-1] & ~rest[-1]", "& ~rest[-1]"),
-            # Reset: never, always, to the wrong value.
-            (IF_ZERO, "Mux(self._mode(Mode.ZERO), 0, rest)", "rest"),
-            (NeuronSpec.plain(), "Mux(sends, kept, u)", "u"),
-            (HPC, "~self.threshold), ~below", "~self.threshold), 1"),
-            # Zmax and the gate: dropped, one off.
-            (CA_LIF, "up &= room | ~self._mode(Mode.LIMITED)", "pass"),
-            (PAIRS[0], "self.count <= self.digit.bound", "self.count < self.digit.bound"),
-            (CA_LIF, "down &= enough | ~self._mode(Mode.GATED)", "pass"),
-            (HPC, "self.count >= self.digit.amount", "self.count > self.digit.amount"),
-            # The sign; scans behind the end of the step.
-            (NeuronSpec.bounded(3), "u[-1] if downwards else 0", "0"),
-            (CA_LIF, "& ~blocked", ""),
-        ],
-        "_down": [
-            (CA_LIF, "ties = rest == 0", "ties = 0"),
-            (CA_LIF_HOLDS, "ties &= ~self._mode(Mode.HOLDS)", "pass"),
-            (HPC_LITERAL, "(reaches | ties)", "1"),
-            (HPC, "self.u + self.ceil", "self.u"),
-            (NeuronSpec.calcium(), "raised[-1]", "(raised <= 0)"),
-        ],
-        "_blocked": [
-            (HPC, "self.done & ~self.digit.top", "self.done"),
-            (HPC, "self._mode(Mode.POWER)", "0"),
-            (CA_LIF_HOLDS, "(self._mode(Mode.CAPPED) & top)", "0"),
-            (CA_LIF_HOLDS, "(self._mode(Mode.CAPPED) & top)", "self._mode(Mode.CAPPED)"),
-        ],
-        "_add_count": [
-            (HPC, "Mux(sends, moved, count)", "count"),
-            (HPC, "Mux(self.u[-1], -change, change)", "change"),
-        ],
-        "_add_switch": [
-            (LATCH, "& ~latched", ""),
-            (LATCH, "fires ^ (count == 1)", "fires"),
-            (LATCH, "self.negative.eq(~fires)", "self.negative.eq(0)"),
-            (LATCH, "Mux(self._mode(Mode.LATCH), 2, 0)", "0"),
-            (SWITCHES[0], "Mux(fires, 1,", "Mux(fires, 0,"),
-        ],
-    }.items(),
-)
-def test_faults(formal, method, faults):
+def late_below_zero(self):
+    """U + threshold, one off."""
+    return add_with_carry(self.u, Mux(self.u[-1], self.threshold, ~self.threshold), 1)
+
+
+def owed_too_soon(self):
+    """Negative for zero, too."""
+    raised = FireUnit._raised(self)
+    return Mux(raised == 0, -1, raised)
+
+
+def without_latch(self, fires, count):
+    return Mux(fires, 1, Mux(count == 1, 0, count))
+
+
+def without_start(self, fires, count):
+    return Mux(fires, 0, FireUnit._new_state(self, 0, count))
+
+
+FAULTS = {
+    "upwards": [
+        # Ties; negative potentials that wrap.
+        (IF_ZERO, {"_up": lambda self, u, rest: self.mode.FIRES & ~u[-1] & ~rest[-1]}),
+        (NeuronSpec.plain(), {"_up": lambda self, u, rest: self.mode.FIRES & ~rest[-1]}),
+    ],
+    "downwards": [
+        # Ties; too soon; one off.
+        (CA_LIF, {"_at": lambda self, rest: rest[-1]}),
+        (CA_LIF_HOLDS, {"_at": lambda self, rest: rest[-1] | (rest == 0)}),
+        (HPC_LITERAL, {"_at": lambda self, rest: Const(1)}),
+        (HPC, {"_raised": lambda self: self.u}),
+        (NeuronSpec.calcium(), {"_raised": owed_too_soon}),
+    ],
+    "membrane": [
+        # Reset: never, always, to the wrong value.
+        (IF_ZERO, {"_membrane": lambda self, sends, rest, u: Mux(sends, rest, u)}),
+        (NeuronSpec.plain(), {"_membrane": lambda self, sends, rest, u: u}),
+        (HPC, {"_moved": late_below_zero}),
+    ],
+    "Zmax, gate": [
+        # Dropped, one off.
+        (CA_LIF, {"_has_room": lambda self: Const(1)}),
+        (PAIRS[0], {"_has_room": lambda self: self.count < self.digit.bound}),
+        (CA_LIF, {"_has_sent": lambda self: Const(1)}),
+        (HPC, {"_has_sent": lambda self: self.count > self.digit.amount}),
+    ],
+    "end of a step": [
+        # Scans behind it; ends of the step before, and that are missed or too early.
+        (CA_LIF, {"_blocked": lambda self, m: FireUnit._blocked(self, m) & 0}),
+        (HPC, {"_is_done": lambda self: self.done}),
+        (HPC, {"_ends": lambda self, top: self._mode(Mode.CAPPED) & top}),
+        (CA_LIF_HOLDS, {"_ends": lambda self, top: self._mode(Mode.POWER)}),
+        (CA_LIF_HOLDS, {"_ends": lambda self, top: FireUnit._ends(self, 1)}),
+    ],
+    "count, sign": [
+        (HPC, {"_change": lambda self: Const(0)}),
+        (HPC, {"_change": lambda self: self.digit.amount}),
+        (NeuronSpec.bounded(3), {"comb": lambda self, m: self.negative.eq(0)}),
+    ],
+    "TSC": [
+        (LATCH, {"_latched": lambda self, count: Const(0)}),
+        (LATCH, {"_switches": lambda self, fires, count: fires}),
+        (LATCH, {"comb": lambda self, m: self.negative.eq(0)}),
+        (LATCH, {"_new_state": without_latch}),
+        (SWITCHES[0], {"_new_state": without_start}),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_faults(formal, kind):
     parts = [
-        Steps(decisions(spec), formal.plant(FireUnit, old, new, method))
-        for spec, old, new in faults
+        Steps(decisions(spec), formal.plant(FireUnit, **fault)) for spec, fault in FAULTS[kind]
     ]
     formal.cover(Found(*parts), FINAL_DIGITS + 1)

@@ -118,28 +118,30 @@ def test_stage(formal):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    "fault",
     [
-        ("self.i.ready.eq(buffer.w_rdy)", "self.i.ready.eq(1)"),  # lost
-        ("self.o.valid.eq(buffer.r_rdy)", "self.o.valid.eq(1)"),  # made up
-        ("buffer.r_en.eq(self.o.ready)", "buffer.r_en.eq(1)"),  # withdrawn
-        ("buffer.r_en.eq(self.o.ready)", "buffer.r_en.eq(self.o.ready & (self.level > 1))"),
-        ("self.level.eq(buffer.level)", "self.level.eq(buffer.level + 1)"),
-        (".eq(buffer.r_data)", ".eq(buffer.r_data | (self.level == 3))"),  # altered
+        lambda self, m: self.i.ready.eq(1),  # lost
+        lambda self, m: self.o.valid.eq(1),  # made up
+        lambda self, m: m.submodules.buffer.r_en.eq(1),  # withdrawn
+        lambda self, m: m.submodules.buffer.r_en.eq(self.o.ready & (self.level > 1)),
+        lambda self, m: self.level.eq(m.submodules.buffer.level + 1),
+        lambda self, m: self.o.p.eq(m.submodules.buffer.r_data | (self.level == 3)),  # altered
     ],
 )
-def test_queue_faults(formal, old, new):
+def test_queue_faults(formal, fault):
+    spec = QueueSpec(formal, 3, formal.plant(Queue, comb=fault))
     with pytest.raises(formal.Failed, match="Assert failed"):
-        formal.bmc(QueueSpec(formal, 3, formal.plant(Queue, old, new)), 12)
+        formal.bmc(spec, 12)
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    "fault",
     [
-        ("~self.o.valid | self.o.ready", "1"),
-        ("self.o.payload.eq(self.i.payload)", "self.o.payload.eq(self.o.payload)"),
+        {"comb": lambda self, m: self.i.ready.eq(1)},
+        {"sync": lambda self, m: self.o.payload.eq(self.o.payload)},
     ],
 )
-def test_stage_faults(formal, old, new):
+def test_stage_faults(formal, fault):
+    spec = StageSpec(formal.plant(Stage, **fault))
     with pytest.raises(formal.Failed, match="Assert failed"):
-        formal.bmc(StageSpec(formal.plant(Stage, old, new)), 5)
+        formal.bmc(spec, 5)

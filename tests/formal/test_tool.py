@@ -4,6 +4,8 @@ import pytest
 from amaranth.asserts import AnyConst, AnySeq
 from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Signal
 
+from spikewright.hw.queue import Stage
+
 
 class Squares(Elaboratable):
     """A pipeline of one stage against its definition."""
@@ -15,10 +17,13 @@ class Squares(Elaboratable):
         o = Signal(10)
         reference = Signal(10)
         m.d.comb += [a.eq(AnySeq(4)), b.eq(AnySeq(4))]
-        m.d.sync += o.eq((a + b) * (a + b) + (a - b) * (a - b))
+        m.d.sync += o.eq((a + b) * (a + b) + self.difference(a, b))
         m.d.sync += reference.eq(2 * a * a + 2 * b * b)
         m.d.comb += Assert(o == reference)
         return m
+
+    def difference(self, a, b):
+        return (a - b) * (a - b)
 
 
 class Counter(Elaboratable):
@@ -28,20 +33,31 @@ class Counter(Elaboratable):
         m = Module()
         count = Signal(4)
         step = Signal(4)
-        m.d.comb += [step.eq(AnyConst(4)), Assume(step <= 2)]
+        m.d.comb += [step.eq(self.step()), Assume(step <= 2)]
         m.d.sync += count.eq(count + step)
         with m.If((count == 9) | (count == 8)):
             m.d.sync += count.eq(0)
         m.d.comb += [Assert(count != 12), Cover((count == 8) & (step == 1))]
         return m
 
+    def step(self):
+        return AnyConst(4)
+
 
 def test_a_pipeline_equals_its_definition(formal):
     formal.prove(Squares(), 2)
     with pytest.raises(formal.Failed, match="Assert failed"):
-        formal.bmc(formal.plant(Squares, "(a - b) * (a - b)", "(a - b)")(), 2)
-    with pytest.raises(AssertionError, match="is 0 times in"):
-        formal.plant(Squares, "no such text", "")
+        formal.bmc(formal.plant(Squares, difference=lambda self, a, b: a - b)(), 2)
+
+
+def test_a_fault_changes_the_hardware(formal):
+    formal.plant(Stage, comb=lambda self, m: self.i.ready.eq(1))(1)
+    with pytest.raises(AssertionError, match="leaves Stage as it was"):
+        formal.plant(Stage)(1)
+    with pytest.raises(AssertionError, match="leaves Stage as it was"):
+        formal.plant(Stage, elaborate=lambda self, platform: Stage.elaborate(self, platform))(1)
+    with pytest.raises(AssertionError, match="Stage has no method _decides"):
+        formal.plant(Stage, _decides=lambda self: 1)
 
 
 def test_induction_needs_its_depth(formal):
@@ -59,4 +75,4 @@ def test_covers_need_their_depth(formal):
 
 def test_contradicting_assumptions_prove_nothing(formal):
     with pytest.raises(formal.Failed, match="Assumptions are unsatisfiable"):
-        formal.prove(formal.plant(Counter, "step.eq(AnyConst(4))", "step.eq(3)")(), 4)
+        formal.prove(formal.plant(Counter, step=lambda self: 3)(), 4)

@@ -30,7 +30,6 @@ from spikewright.sim.rtl.compare import first_mismatch
 from spikewright.sim.rtl.run import (
     DRAIN,
     Backend,
-    assemble,
     image_requests,
     load_requests,
     make_simulator,
@@ -49,6 +48,7 @@ from spikewright.sim.rtl.stimulus import (
     UntilReplies,
     Wait,
 )
+from spikewright.sim.rtl.trace import assemble
 from spikewright.sim.rtl.verilator import build_simulator, randomised, require_tools
 from spikewright.sw.passes.map import map_network
 
@@ -419,7 +419,7 @@ def packed(case: Example, found: list[dict[str, int]]) -> npt.NDArray[np.uint32]
 
 @pytest.mark.parametrize("chunk", [7, 4096])
 def test_assembled_trace(case: Example, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikewright.sim.rtl.run.CHUNK", chunk)
+    monkeypatch.setattr("spikewright.sim.rtl.trace.CHUNK", chunk)
     found = records(case)
     one_core_late = sorted(found, key=lambda record: record["core"])
     for order in (found, one_core_late):

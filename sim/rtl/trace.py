@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.hardware import HardwareShape, Mapping
+from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.mapping import Mapping
 from spikewright.network import Network
 from spikewright.sim.golden.model import LayerTrace
 

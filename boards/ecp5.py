@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaranth.build import Platform
-from amaranth.hdl import (
-    ClockSignal,
-    Const,
-    Elaboratable,
-    Instance,
-    Module,
-    Signal,
-)
+from amaranth.hdl import ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib.cdc import ResetSynchronizer
 
 from spikewright.errors import SpikewrightError
@@ -24,6 +17,13 @@ PFD_MIN, PFD_MAX = 10e6, 400e6
 VCO_MIN, VCO_MAX = 400e6, 800e6
 OUT_MAX = 400e6
 DIVIDER_MAX = 128
+
+_OFF = ("p_PLLRST_ENA", "p_INTFB_WAKE", "p_STDBY_ENABLE", "p_DPHASE_SOURCE")
+_TIED = (
+    ("RST", "STDBY", "PHASESEL0", "PHASESEL1", "PLLWAKESYNC", "ENCLKOP"),
+    ("PHASEDIR", "PHASESTEP", "PHASELOADREG"),
+)
+"""Inputs that are constant 0, and 1."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,8 @@ class ClockGenerator(Elaboratable):
             a_LPF_RESISTOR="8",
             a_MFG_ENABLE_FILTEROPAMP="1",
             a_MFG_GMCREF_SEL="2",
-            p_PLLRST_ENA="DISABLED",
-            p_INTFB_WAKE="DISABLED",
-            p_STDBY_ENABLE="DISABLED",
-            p_DPHASE_SOURCE="DISABLED",
-            p_OUTDIVIDER_MUXA="DIVA",
-            p_OUTDIVIDER_MUXB="DIVB",
-            p_OUTDIVIDER_MUXC="DIVC",
-            p_OUTDIVIDER_MUXD="DIVD",
+            **dict.fromkeys(_OFF, "DISABLED"),
+            **{f"p_OUTDIVIDER_MUX{output}": f"DIV{output}" for output in "ABC"},
             p_CLKI_DIV=pll.reference,
             # The feedback has an output of its own, so that the other divides freely.
             p_CLKFB_DIV=1,
@@ -116,17 +110,9 @@ class ClockGenerator(Elaboratable):
             p_CLKOP_DIV=pll.output,
             p_CLKOP_CPHASE=pll.output - 1,
             p_CLKOP_FPHASE=0,
-            i_RST=Const(0),
-            i_STDBY=Const(0),
             i_CLKI=self.oscillator,
             i_CLKFB=feedback,
-            i_PHASESEL0=Const(0),
-            i_PHASESEL1=Const(0),
-            i_PHASEDIR=Const(1),
-            i_PHASESTEP=Const(1),
-            i_PHASELOADREG=Const(1),
-            i_PLLWAKESYNC=Const(0),
-            i_ENCLKOP=Const(0),
+            **{f"i_{name}": Const(level) for level in (0, 1) for name in _TIED[level]},
             o_CLKOP=clock,
             o_CLKOS=feedback,
             o_LOCK=self.locked,

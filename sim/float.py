@@ -72,8 +72,6 @@ def ann(
     network: FloatNetwork,
     pixels: Tensor | npt.NDArray[np.uint8],
     *,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str | None = None,
     batch: int = 256,
     steps: int = 1,
 ) -> npt.NDArray[Any]:
@@ -85,8 +83,10 @@ def ann(
     frames = _frames(network, pixels, steps)
     outputs = []
     for start in range(0, max(1, len(frames)), batch):
-        part = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch])).to(device)
-        outputs.append(ann_forward(network, model_input(network.input, part, dtype)).cpu().numpy())
+        part = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch]))
+        outputs.append(
+            ann_forward(network, model_input(network.input, part, torch.float32)).numpy()
+        )
     return np.concatenate(outputs)
 
 
@@ -98,7 +98,6 @@ def snn(
     *,
     settle: int = 0,
     dtype: torch.dtype = torch.float32,
-    device: torch.device | str | None = None,
     batch: int = 256,
 ) -> SnnResult:
     """Run a converted network for `steps` steps with input, T, and `settle` without.
@@ -109,12 +108,12 @@ def snn(
     """
     _check_run(network, steps)
     times = _times(network, steps, settle)
-    layers = [_Layer(network, index, times, dtype, device) for index in range(len(network.layers))]
+    layers = [_Layer(network, index, times, dtype) for index in range(len(network.layers))]
     frames = _frames(network, pixels, steps)
     batch = _batch(network, times, batch)
     parts = []
     for start in range(0, max(1, len(frames)), batch):
-        source = _input_train(network, frames[start : start + batch], times, dtype, device)
+        source = _input_train(network, frames[start : start + batch], times, dtype)
         parts.append(_run(layers, source, len(frames[start : start + batch])))
     potentials, spikes, counts = zip(*parts, strict=True)
     return SnnResult(np.concatenate(potentials), _joined(spikes), _joined(counts))
@@ -128,8 +127,6 @@ def mean_outputs(
     index: int,
     trials: Sequence[FloatLayer],
     *,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str | None = None,
     batch: int = 256,
 ) -> Iterator[tuple[npt.NDArray[np.uint8], Tensor]]:
     """What layer `index` gives in the mean of `steps` steps, with each of `trials` in its place.
@@ -140,17 +137,16 @@ def mean_outputs(
     """
     _check_run(network, steps)
     times = _times(network, steps, settle=0)
-    before = [_Layer(network, place, times, dtype, device) for place in range(index)]
+    before = [_Layer(network, place, times) for place in range(index)]
     head, tail = network.layers[:index], network.layers[index + 1 :]
     layers = [
-        _Layer(replace(network, layers=(*head, trial, *tail)), index, times, dtype, device)
-        for trial in trials
+        _Layer(replace(network, layers=(*head, trial, *tail)), index, times) for trial in trials
     ]
     frames = _frames(network, pixels, steps)
     batch = _batch(network, times, batch)
     for start in range(0, len(frames), batch):
         part = frames[start : start + batch]
-        trains = {INPUT: _input_train(network, part, times, dtype, device)}
+        trains = {INPUT: _input_train(network, part, times)}
         for place, layer in enumerate(before):
             trains[place], _ = layer.run(trains, len(part), last=False)
         totals = [layer.total(trains, len(part)) for layer in layers]
@@ -178,9 +174,9 @@ def _run(
     for index, layer in enumerate(layers):
         trains[index], outputs = layer.run(trains, images, last=index == len(layers) - 1)
         if layer.spec.fires:
-            spikes.append(trains[index].spikes().cpu().numpy())
-            counts.append(trains[index].total().cpu().numpy())
-    return outputs.flatten(2).transpose(0, 1).cpu().numpy(), spikes, counts
+            spikes.append(trains[index].spikes().numpy())
+            counts.append(trains[index].total().numpy())
+    return outputs.flatten(2).transpose(0, 1).numpy(), spikes, counts
 
 
 # ------------------------------------------------------------------------------------------- trains
@@ -260,7 +256,7 @@ class _Pairs(_Train):
 def _frames(
     network: FloatNetwork, pixels: Tensor | npt.NDArray[np.uint8], steps: int
 ) -> npt.NDArray[np.uint8]:
-    given = pixels.cpu().numpy() if isinstance(pixels, Tensor) else pixels
+    given = pixels.numpy() if isinstance(pixels, Tensor) else pixels
     return check_frames(given, network.input, steps)
 
 
@@ -268,24 +264,23 @@ def _input_train(
     network: FloatNetwork,
     frames: npt.NDArray[np.uint8],
     times: _Times,
-    dtype: torch.dtype,
-    device: torch.device | str | None,
+    dtype: torch.dtype = torch.float32,
 ) -> _Train:
     """The input in real units, its mean taken off in every step."""
     spec = network.input
     value, mean, scale = (
-        torch.tensor(numbers, dtype=dtype, device=device)[:, None, None]
+        torch.tensor(numbers, dtype=dtype)[:, None, None]
         for numbers in (event_value(network, times.steps), spec.mean, spec.scale)
     )
     if spec.code is InputCode.DIRECT:
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(device=device, dtype=dtype)
+        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(dtype)
         return _Held((pixels - mean) * value, times.steps)
     spikes = encode(spec, times.steps, np.ascontiguousarray(np.moveaxis(frames, 0, -1)))
     if spec.code is InputCode.TSC:
         spikes = spikes.cumsum(0, dtype=spikes.dtype)
     levels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(spikes, -1, 1)))
     off = mean * scale * drive(network, times.steps) / times.steps
-    return _Train(levels.to(device=device, dtype=dtype) * value - off)
+    return _Train(levels.to(dtype) * value - off)
 
 
 # ------------------------------------------------------------------------------------------- layers
@@ -299,14 +294,13 @@ class _Layer:
         network: FloatNetwork,
         index: int,
         times: _Times,
-        dtype: torch.dtype,
-        device: torch.device | str | None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         layer = network.layers[index]
         assert layer.neuron is not None
 
         def tensor(values: npt.NDArray[np.float64]) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=device)
+            return torch.tensor(values, dtype=dtype)
 
         def per_channel(values: npt.NDArray[np.float64] | None) -> Tensor:
             given = np.zeros(layer.shape[0]) if values is None else values
@@ -326,11 +320,8 @@ class _Layer:
         if self.spec.codes:
             return self._window(trains, images)
         sent, outputs = [], []
-        states = (
-            self._pools(trains)
-            if self.spec.model is NeuronModel.MAX_POOL
-            else (self._states(trains, images))
-        )
+        pools = self.spec.model is NeuronModel.MAX_POOL
+        states = self._pools(trains) if pools else self._states(trains, images)
         for spikes, output in states:
             if self.spec.fires:
                 sent.append(spikes)
@@ -488,10 +479,5 @@ def _check_run(network: FloatNetwork, steps: int) -> None:
             raise SpikewrightError(f"layer {layer.name}: has no neurons yet; convert the network")
         if layer.neuron.fires and layer.threshold is None:
             raise SpikewrightError(f"layer {layer.name}: has no threshold; convert the network")
-    for layer in network.layers[:-1]:
-        _check_hidden(layer)
-
-
-def _check_hidden(layer: FloatLayer) -> None:
-    if layer.neuron is not None and not layer.neuron.fires:
-        raise SpikewrightError(f"layer {layer.name}: an integrator can only be the last layer")
+        if not layer.neuron.fires and layer is not network.layers[-1]:
+            raise SpikewrightError(f"layer {layer.name}: an integrator can only be the last layer")

@@ -22,8 +22,8 @@ carry the batch as last axis, ``(channel, y, x, image)``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import repeat
 from typing import Any
 
@@ -279,7 +279,8 @@ class Golden:
         frames = check_frames(pixels, self.network.input, self.network.input_steps)
         starts = range(0, max(1, len(frames)), self._chunk)
         parts = [self._run(frames[start : start + self._chunk], trace) for start in starts]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        result: GoldenResult = _joined(parts)
+        return result
 
     def _run(self, frames: Frames, trace: bool) -> GoldenResult:
         """One chunk of frames, layer after layer."""
@@ -409,35 +410,14 @@ def _images_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.moveaxis(array, -1, 0)
 
 
-def _joined(parts: list[GoldenResult]) -> GoldenResult:
-    """The results of all chunks as one."""
-
-    def column(name: str) -> tuple[Ints, ...]:
-        arrays = zip(*(getattr(part, name) for part in parts), strict=True)
-        return tuple(np.concatenate(same) for same in arrays)
-
-    traces = None
-    if parts[0].trace is not None:
-        traces = tuple(
-            LayerTrace(
-                states[0].name,
-                np.concatenate([one.membranes for one in states]),
-                np.concatenate([one.spikes for one in states]),
-                np.concatenate([one.counts for one in states]),
-            )
-            for states in zip(*(part.trace or () for part in parts), strict=True)
-        )
-    return GoldenResult(
-        potentials=np.concatenate([part.potentials for part in parts]),
-        classes=np.concatenate([part.classes for part in parts]),
-        spike_counts=column("spike_counts"),
-        events=column("events"),
-        synaptic_operations=column("synaptic_operations"),
-        scan_operations=parts[0].scan_operations,
-        course=Course(
-            np.concatenate([part.course.outputs for part in parts]),
-            np.concatenate([part.course.spikes for part in parts]),
-            np.concatenate([part.course.synaptic_operations for part in parts]),
-        ),
-        trace=traces,
-    )
+def _joined(parts: Sequence[Any]) -> Any:
+    """What all chunks gave as one: their arrays joined; what is no array is the same in all."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, tuple):
+        return tuple(map(_joined, zip(*parts, strict=True)))
+    if is_dataclass(first):
+        names = [field.name for field in fields(first)]
+        return type(first)(*(_joined([getattr(part, name) for part in parts]) for name in names))
+    return first

@@ -147,10 +147,6 @@ class _Structure:
     layers: tuple[Layer, ...]
     input_steps: int
 
-    def filled(self, layers: tuple[Layer, ...]) -> Network:
-        """The network with the numbers of `layers`."""
-        return Network(self.input, self.steps, self.weight_bits, layers, self.input_steps)
-
 
 @dataclass(frozen=True)
 class _Header:
@@ -298,7 +294,8 @@ def _rebuilt(header: _Header, images: dict[str, MemoryImage]) -> Network:
     if len(header.mapping.layers) != len(header.network.layers):
         raise SpikewrightError("mapping: has another number of layers than the network")
     words = {name: image.words for name, image in images.items()}
-    network = header.network.filled(unpack(header.network.layers, header.mapping, words))
+    layers = unpack(header.network.layers, header.mapping, words)
+    network = Network(**vars(header.network) | {"layers": layers})
     shape = header.mapping.shape
     placed = place(network, shape.cores, shape.lanes)
     _compare(to_builtins(placed), to_builtins(header.mapping), "mapping")

@@ -47,13 +47,10 @@ def check_ranges(network: Network, mapping: Mapping) -> None:
 def pack_lanes(rows: npt.NDArray[np.int64], bits: int) -> list[int]:
     """Words of one two's complement number of `bits` bits a lane, lane 0 in the low bits."""
     mask = (1 << bits) - 1
-    words = []
-    for row in rows.tolist():
-        word = 0
-        for value in reversed(row):
-            word = word << bits | value & mask
-        words.append(word)
-    return words
+    return [
+        sum((value & mask) << bits * lane for lane, value in enumerate(row))
+        for row in rows.tolist()
+    ]
 
 
 def _grouped(values: npt.NDArray[np.int64], lanes: int, fill: int) -> Ints:
@@ -113,22 +110,11 @@ def pack(network: Network, mapping: Mapping) -> dict[str, list[int]]:
         for layer, where, (initial, rows) in zip(
             network.layers, mapping.layers, layer_parameters, strict=True
         ):
-            first, count = where.first_group[core], where.groups[core]
-            own = slice(first, first + count)
-            for memory, start, own_rows in (
-                (
-                    weights,
-                    where.weight_base[core],
-                    _weight_rows(only_synapse(layer), shape.lanes)[own].reshape(-1, shape.lanes),
-                ),
-                (parameters, where.parameter_base[core], initial[own]),
-                (
-                    parameters,
-                    where.parameter_base[core] + count,
-                    rows[:, own].reshape(-1, shape.lanes),
-                ),
-            ):
-                memory[start : start + len(own_rows)] = own_rows
+            own = slice(where.first_group[core], where.first_group[core] + where.groups[core])
+            words = _weight_rows(only_synapse(layer), shape.lanes)[own].reshape(-1, shape.lanes)
+            weights[where.weight_base[core] :][: len(words)] = words
+            numbers = np.concatenate([initial[own], rows[:, own].reshape(-1, shape.lanes)])
+            parameters[where.parameter_base[core] :][: len(numbers)] = numbers
         memories[f"weight_{core}"] = pack_lanes(weights, shape.weight_bits)
         memories[f"parameter_{core}"] = pack_lanes(parameters, shape.compare_bits)
     return memories

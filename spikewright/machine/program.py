@@ -54,11 +54,8 @@ def _settings(
     for core, groups in enumerate(where.groups):
         own = {"groups": groups}
         if groups:
-            own |= {
-                "weight_base": where.weight_base[core],
-                "parameter_base": where.parameter_base[core],
-                "spike_base": where.spike_base[core],
-            }
+            bases = ("weight_base", "parameter_base", "spike_base")
+            own |= {name: getattr(where, name)[core] for name in bases}
         if source is not None and source.groups[core]:
             own |= {
                 "source_groups": source.groups[core],

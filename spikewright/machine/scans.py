@@ -10,36 +10,35 @@ from spikewright.network.neuron import Digits, Negative, NeuronModel, Reset, Rou
 __all__ = ["count_bits", "layer_modes", "needs_ceils", "parameter_words", "spike_words"]
 
 
+def _modes(**there: bool) -> Mode:
+    """The modes that are there, by name."""
+    return Mode(sum(Mode[name.upper()] for name, is_there in there.items() if is_there))
+
+
 def layer_modes(network: Network, layer: Layer) -> tuple[Mode, Mode]:
     """What a scan of `layer` may do in an ordinary step, and in the final one (0: the same)."""
     spec = layer.neuron
     if not spec.fires:
         return Mode(0), Mode(0)
-    shared = Mode.FIRES
-    if spec.gated:
-        shared |= Mode.GATED
-    if spec.zmax is not None or spec.codes:
-        shared |= Mode.LIMITED
-    if spec.model is NeuronModel.MAX_POOL:
-        mode = shared | Mode.AT | Mode.MAXIMUM
-        return mode, mode if network.has_final else Mode(0)
-    holds = Mode.HOLDS if spec.tie is Tie.HOLDS else Mode(0)
+    pools = spec.model is NeuronModel.MAX_POOL
+    powers = spec.digits is Digits.POWER
+    shared = _modes(fires=True, gated=spec.gated, limited=spec.zmax is not None or spec.codes)
+    ordinary = shared | _modes(
+        holds=spec.tie is Tie.HOLDS,
+        below=spec.negative is Negative.BELOW_ZERO,
+        at=spec.negative is Negative.AT_THRESHOLD,
+        capped=spec.smax > 1 and not powers and not pools,
+        power=spec.smax > 1 and powers,
+        zero=spec.reset is Reset.ZERO,
+        switches=spec.switches,
+        latch=spec.latch,
+        maximum=pools,
+    )
     if spec.codes:
-        return Mode(0), shared | holds
-    ordinary = shared | holds
-    if spec.switches:
-        ordinary |= Mode.SWITCHES | (Mode.LATCH if spec.latch else Mode(0))
-    if spec.reset is Reset.ZERO:
-        ordinary |= Mode.ZERO
-    ordinary |= {
-        Negative.NONE: Mode(0),
-        Negative.BELOW_ZERO: Mode.BELOW,
-        Negative.AT_THRESHOLD: Mode.AT,
-    }[spec.negative]
-    if spec.smax > 1:
-        ordinary |= Mode.POWER if spec.digits is Digits.POWER else Mode.CAPPED
-    final = Mode(0) if spec.rounding is Rounding.NONE else shared | Mode.BELOW
-    return ordinary, final
+        return Mode(0), ordinary
+    if pools:
+        return ordinary, ordinary if network.has_final else Mode(0)
+    return ordinary, Mode(0) if spec.rounding is Rounding.NONE else shared | Mode.BELOW
 
 
 def needs_ceils(network: Network) -> bool:

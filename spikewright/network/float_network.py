@@ -13,14 +13,7 @@ from msgspec import Meta
 from spikewright.errors import SpikewrightError
 from spikewright.files import read_npz, shown, write_npz
 from spikewright.network.arrays import Floats, finite
-from spikewright.network.geometry import (
-    Pair,
-    Pool,
-    Shape,
-    check_chain,
-    check_geometry,
-    convolved,
-)
+from spikewright.network.geometry import Convolution, Shape, check_chain
 from spikewright.network.input import InputSpec
 from spikewright.network.limits import ZMAX, Name
 from spikewright.network.neuron import SMAX, NeuronSpec
@@ -84,25 +77,15 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class FloatSynapse:
+class FloatSynapse(Convolution):
     """Real weights ``(out, in, kernel y, kernel x)`` on the averaged `source`, zero padded."""
 
-    source: int
     weight: Floats
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    pool: Pool = field(default_factory=Pool)
 
     def __post_init__(self) -> None:
-        where = f"synapses from {self.source}"
-        object.__setattr__(self, "weight", finite(self.weight, f"{where}, weight"))
-        check_fields(self, where)
-        check_geometry(self.weight, self.stride, self.padding, where)
-
-    def output_shape(self, source: Shape) -> Shape:
-        """The shape of its sums over a `source` of that shape."""
-        pooled = self.pool.output_shape(source)
-        return convolved(pooled, self.weight, self.stride, self.padding, f"from {self.source}")
+        weight = finite(self.weight, f"synapses from {self.source}, weight")
+        object.__setattr__(self, "weight", weight)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ kernel covers its whole source.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spikewright.errors import SpikewrightError
@@ -16,14 +16,13 @@ from spikewright.records import check_fields
 
 __all__ = [
     "INPUT",
+    "Convolution",
     "Pair",
     "Pool",
     "PoolKind",
     "Shape",
     "check_chain",
-    "check_geometry",
     "check_shape",
-    "convolved",
 ]
 
 INPUT = -1
@@ -80,38 +79,55 @@ def check_shape(shape: Shape, where: str) -> None:
         )
 
 
-def convolved(shape: Shape, weight: Any, stride: Pair, padding: Pair, where: str) -> Shape:
-    """The shape of a convolution of `shape`; raises SpikewrightError if it does not fit."""
-    c, h, w = shape
-    o, i, kh, kw = weight.shape
-    if i != c:
-        raise SpikewrightError(f"{where}: weights expect {i} channels, the source has {c}")
-    oh, ow = (
-        (n + 2 * p - k) // s + 1
-        for n, p, k, s in zip((h, w), padding, (kh, kw), stride, strict=True)
-    )
-    if oh < 1 or ow < 1:
-        raise SpikewrightError(
-            f"{where}: kernel {kh}x{kw} does not fit its {h}x{w} source (padding {padding})"
-        )
-    return o, oh, ow
+@dataclass(frozen=True)
+class Convolution:
+    """Weights ``(out, in, kernel y, kernel x)`` on the pooled `source`, zero padded."""
 
+    source: int
+    weight: Any
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    pool: Pool = field(default_factory=Pool)
 
-def check_geometry(weight: Any, stride: Pair, padding: Pair, where: str) -> None:
-    """Raise SpikewrightError for weights, strides and padding that are no convolution."""
-    if weight.ndim != 4 or min(weight.shape) < 1:
-        raise SpikewrightError(
-            f"{where}: weights of shape {weight.shape} are not (out, in, kernel y, kernel x)"
+    def __post_init__(self) -> None:
+        where, weight = f"synapses from {self.source}", self.weight
+        check_fields(self, where)
+        if weight.ndim != 4 or min(weight.shape) < 1:
+            raise SpikewrightError(
+                f"{where}: weights of shape {weight.shape} are not (out, in, kernel y, kernel x)"
+            )
+        if weight.size > VALUES:
+            raise SpikewrightError(
+                f"{where}: {weight.size} weights; at most {VALUES} are supported"
+            )
+        if min(self.stride) < 1 or min(self.padding) < 0:
+            raise SpikewrightError(
+                f"{where}: stride {self.stride} and padding {self.padding} are impossible"
+            )
+        if self.padding[0] >= weight.shape[2] or self.padding[1] >= weight.shape[3]:
+            raise SpikewrightError(
+                f"{where}: padding {self.padding} reaches a whole kernel {weight.shape[2:]}; "
+                "outputs would see padding alone"
+            )
+
+    def output_shape(self, source: Shape) -> Shape:
+        """The shape of its sums over a `source` of that shape; raises SpikewrightError."""
+        c, h, w = self.pool.output_shape(source)
+        o, i, kh, kw = self.weight.shape
+        if i != c:
+            raise SpikewrightError(
+                f"from {self.source}: weights expect {i} channels, the source has {c}"
+            )
+        oh, ow = (
+            (n + 2 * p - k) // s + 1
+            for n, p, k, s in zip((h, w), self.padding, (kh, kw), self.stride, strict=True)
         )
-    if weight.size > VALUES:
-        raise SpikewrightError(f"{where}: {weight.size} weights; at most {VALUES} are supported")
-    if min(stride) < 1 or min(padding) < 0:
-        raise SpikewrightError(f"{where}: stride {stride} and padding {padding} are impossible")
-    if padding[0] >= weight.shape[2] or padding[1] >= weight.shape[3]:
-        raise SpikewrightError(
-            f"{where}: padding {padding} reaches a whole kernel {weight.shape[2:]}; outputs would "
-            "see padding alone"
-        )
+        if oh < 1 or ow < 1:
+            raise SpikewrightError(
+                f"from {self.source}: kernel {kh}x{kw} does not fit its {h}x{w} source "
+                f"(padding {self.padding})"
+            )
+        return o, oh, ow
 
 
 def check_chain(layers: tuple[Any, ...], input_shape: Shape) -> None:

@@ -10,14 +10,11 @@ from spikewright.errors import SpikewrightError
 from spikewright.network.arrays import Floats, Ints, finite, integers
 from spikewright.network.geometry import (
     INPUT,
-    Pair,
-    Pool,
+    Convolution,
     PoolKind,
     Shape,
     check_chain,
-    check_geometry,
     check_shape,
-    convolved,
 )
 from spikewright.network.input import ISI_STEPS, InputCode, InputSpec
 from spikewright.network.limits import STEPS, WEIGHT_BITS, Name
@@ -28,31 +25,21 @@ __all__ = ["Layer", "Structure", "Synapse"]
 
 
 @dataclass(frozen=True)
-class Synapse:
+class Synapse(Convolution):
     """Integer weights; an event of value ``sign * 2**n`` adds ``sign * (weight << (n + shift))``.
 
     `shift` gives the membrane its fractional bits. A pool sums its window.
     """
 
-    source: int
     weight: Ints
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    pool: Pool = field(default_factory=Pool)
     shift: int = 0
 
     def __post_init__(self) -> None:
         where = f"synapses from {self.source}"
         object.__setattr__(self, "weight", integers(self.weight, f"{where}, weight"))
-        check_fields(self, where)
-        check_geometry(self.weight, self.stride, self.padding, where)
+        super().__post_init__()
         if not 0 <= self.shift <= 15:
             raise SpikewrightError(f"{where}: shift {self.shift} is outside 0..15")
-
-    def output_shape(self, source: Shape) -> Shape:
-        """The shape of its sums over a `source` of that shape."""
-        pooled = self.pool.output_shape(source)
-        return convolved(pooled, self.weight, self.stride, self.padding, f"from {self.source}")
 
 
 @dataclass(frozen=True)

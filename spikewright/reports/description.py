@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from spikewright.network import InputCode, Layer, Network
-from spikewright.network.neuron import (
-    Negative,
-    NeuronModel,
-    NeuronSpec,
-    Reset,
-    Rounding,
-    Tie,
-    Window,
-)
+from spikewright.network.neuron import Negative, NeuronModel, NeuronSpec, Reset, Rounding, Tie
 
 __all__ = ["describe"]
 
@@ -33,6 +25,18 @@ _MODELS = {
     NeuronModel.INTEGRATOR: "integrator",
 }
 
+_TAKEN_BACK = {
+    Negative.NONE: "none taken back",
+    Negative.BELOW_ZERO: "taken back below zero",
+    Negative.AT_THRESHOLD: "taken back at the negative threshold",
+}
+
+_ROUNDED = {
+    Rounding.NONE: "no rounding phase",
+    Rounding.ONE: "rounded by one spike",
+    Rounding.DRAIN: "rounded until drained",
+}
+
 
 def describe(network: Network) -> dict[str, str]:
     """One line each for ``neurons``, ``code``, ``time`` and ``output``."""
@@ -51,38 +55,20 @@ def describe(network: Network) -> dict[str, str]:
 
 def _neuron(spec: NeuronSpec) -> str:
     average = spec.model is NeuronModel.CALCIUM and not spec.gated
-    words = ["average pool without gate (Ca-LIF)" if average else _MODELS[spec.model]]
-    if spec.smax > 1:
-        words.append(f"up to {spec.smax} spikes a step")
-    if spec.model is NeuronModel.BUFFERED:
-        words.append(
-            {
-                Negative.NONE: "none taken back",
-                Negative.BELOW_ZERO: "taken back below zero",
-                Negative.AT_THRESHOLD: "taken back at the negative threshold",
-            }[spec.negative]
-        )
-    if spec.zmax is not None:
-        words.append(f"counts up to {spec.zmax}")
-    if spec.model is NeuronModel.CALCIUM:
-        words.append(
-            {
-                Rounding.NONE: "no rounding phase",
-                Rounding.ONE: "rounded by one spike",
-                Rounding.DRAIN: "rounded until drained",
-            }[spec.rounding]
-        )
-    if spec.model is NeuronModel.TSC:
-        words.append("a window per layer" if spec.window is Window.PER_LAYER else "overlapped")
-        if spec.latch:
-            words.append("at most one pair")
-    if spec.reset is Reset.ZERO:
-        words.append("reset to zero")
-    if spec.tie is Tie.HOLDS and not spec.switches:
-        words.append("silent at the threshold")
-    elif spec.tie is Tie.FIRES and spec.switches:
-        words.append("firing at the threshold")
-    return ", ".join(words)
+    name = "average pool without gate (Ca-LIF)" if average else _MODELS[spec.model]
+    said = {
+        f"up to {spec.smax} spikes a step": spec.smax > 1,
+        _TAKEN_BACK[spec.negative]: spec.model is NeuronModel.BUFFERED,
+        f"counts up to {spec.zmax}": spec.zmax is not None,
+        _ROUNDED[spec.rounding]: spec.model is NeuronModel.CALCIUM,
+        "a window per layer": spec.codes,
+        "overlapped": spec.switches,
+        "at most one pair": spec.latch,
+        "reset to zero": spec.reset is Reset.ZERO,
+        "silent at the threshold": spec.tie is Tie.HOLDS and not spec.switches,
+        "firing at the threshold": spec.tie is Tie.FIRES and spec.switches,
+    }
+    return ", ".join([name, *(words for words, true in said.items() if true)])
 
 
 def _time(network: Network) -> str:

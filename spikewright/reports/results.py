@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from spikewright.files import PathLike
 from spikewright.records import read_record, to_builtins
+from spikewright.sim.rtl import compare
 
 __all__ = ["CHOICES", "RESULTS", "Evaluation", "Synthesis", "Verification", "read_result"]
 
@@ -117,18 +118,9 @@ class Clocks:
 
 
 @dataclass(frozen=True)
-class Mismatch:
-    """The first difference, as :class:`spikewright.sim.rtl.compare.Mismatch` has it."""
+class Mismatch(compare.Mismatch):
+    """The first difference, and how it is told."""
 
-    layer: str
-    channel: int | None
-    y: int | None
-    x: int | None
-    step: int
-    quantity: str
-    expected: int
-    got: int
-    image: int
     text: str
 
 

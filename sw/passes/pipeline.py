@@ -107,7 +107,7 @@ def _quantise(state: Lowered, plan: Plan) -> str:
     errors = [e["weight_rms"] for e in quantisation_error(state.real, state.integer).values()]
     return (
         f"{plan.weight_bits}-bit weights, rms error up to {max(errors):.2%}, "
-        f"{state.integer.membrane_bits}-bit membranes"
+        f"{state.integer.ranges.membrane_bits}-bit membranes"
     )
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from lab.random_networks import random_frames, random_network
 from spikewright.hw.top import Top, describe, generate
 from spikewright.hw.uart import UartTop
 from spikewright.machine.images import make_images
@@ -18,6 +17,7 @@ from spikewright.machine.protocol import (
 )
 from spikewright.sim.golden.model import Golden
 from spikewright.sw.passes.map import map_network
+from tests.support.random_networks import random_frames, random_network
 
 
 class Case:

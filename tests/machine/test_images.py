@@ -8,12 +8,12 @@ import zlib
 import numpy as np
 import pytest
 
-from lab.random_networks import random_network
 from spikewright import SpikewrightError
 from spikewright.machine.images import NETWORK, MemoryImage, make_images, read_build, sealed
 from spikewright.machine.images import write_build as write
 from spikewright.machine.placement import place
 from spikewright.machine.unpacking import unpack
+from tests.support.random_networks import random_network
 
 NUMBERS = ("threshold", "bias", "initial", "unit")
 

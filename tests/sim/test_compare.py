@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lab.random_networks import random_frames, random_network
 from spikewright import SpikewrightError
 from spikewright.sim.golden.model import Golden, LayerTrace
 from spikewright.sim.rtl.compare import first_mismatch, first_output_mismatch
+from tests.support.random_networks import random_frames, random_network
 
 
 def example(seed=0):

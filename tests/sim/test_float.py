@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from lab.random_networks import NEURONS, random_frames, random_network, spike_rates
 from spikewright import SpikewrightError
 from spikewright.network import (
     INPUT,
@@ -26,6 +25,7 @@ from spikewright.network import (
 from spikewright.network.conversion import drive, event_value
 from spikewright.sim.float import ann, mean_outputs, snn
 from spikewright.sim.golden.model import Golden
+from tests.support.random_networks import NEURONS, random_frames, random_network, spike_rates
 
 NONE = Activation(ActivationKind.NONE)
 RELU = Activation(ActivationKind.RELU)

@@ -9,7 +9,6 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lab.random_networks import random_frames, random_network
 from spikewright.boards.synth import NO_RW_CHECK
 from spikewright.errors import SpikewrightError
 from spikewright.hw.memory import make_memory
@@ -22,6 +21,7 @@ from spikewright.sim.rtl.compare import first_mismatch
 from spikewright.sim.rtl.netlist import make_netlist, netlist_simulator
 from spikewright.sim.rtl.stimulus import Reset, Send, Wait
 from spikewright.sw.passes.map import map_network
+from tests.support.random_networks import random_frames, random_network
 
 
 def test_network(simulators: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lab.random_networks import random_frames, random_network, reweighted, spike_rates
 from spikewright.machine.images import make_images
 from spikewright.machine.mapping import Mapping
 from spikewright.network import Network
@@ -16,6 +15,7 @@ from spikewright.sim.golden.model import Golden
 from spikewright.sim.rtl.compare import first_mismatch, first_output_mismatch
 from spikewright.sim.rtl.run import Backend, RtlResult, simulate, simulate_all
 from spikewright.sw.passes.map import map_network
+from tests.support.random_networks import random_frames, random_network, reweighted, spike_rates
 
 LARGE = {  # cores, lanes, stalls
     "1x1": (1, 1, 0.0),

@@ -17,7 +17,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from lab.random_networks import random_frames, random_network
 from spikewright.errors import SpikewrightError
 from spikewright.hw.top import generate
 from spikewright.machine.hardware import Activity
@@ -51,6 +50,7 @@ from spikewright.sim.rtl.stimulus import (
 from spikewright.sim.rtl.trace import assemble
 from spikewright.sim.rtl.verilator import build_simulator, randomised, require_tools
 from spikewright.sw.passes.map import map_network
+from tests.support.random_networks import random_frames, random_network
 
 BACKENDS: tuple[Backend, ...] = ("verilator", "pysim")
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lab.random_networks import NEURONS, random_frames, random_network, reweighted
 from spikewright.machine.images import make_images
 from spikewright.machine.mapping import Mapping
 from spikewright.network import InputCode, Network
@@ -22,6 +21,7 @@ from spikewright.sim.golden.model import Golden
 from spikewright.sim.rtl.compare import first_mismatch, first_output_mismatch
 from spikewright.sim.rtl.run import simulate_all
 from spikewright.sw.passes.map import map_network
+from tests.support.random_networks import NEURONS, random_frames, random_network, reweighted
 
 ELABORATIONS = 8
 CASES = int(os.environ.get("SPIKEWRIGHT_CASES", "100"))

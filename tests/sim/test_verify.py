@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab.random_networks import random_frames, random_network
 from spikewright.errors import SpikewrightError
 from spikewright.hw.top import generate
 from spikewright.machine.hardware import Activity
@@ -23,6 +22,7 @@ from spikewright.sim.rtl.run import simulate
 from spikewright.sim.rtl.sources import TOP, TRACED_TOP, Sources
 from spikewright.sim.rtl.verify import lane_updates, verify
 from spikewright.sw.passes.map import map_network
+from tests.support.random_networks import random_frames, random_network
 
 FRAMES = 7
 

@@ -6,10 +6,16 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from lab.random_networks import NEURONS, random_frames, random_network, reweighted, spike_rates
 from spikewright.network import InputCode, Network, NeuronModel, Tie, scans
 from spikewright.network.neuron import Negative, Reset, Rounding
 from spikewright.sim.golden.model import Golden
+from tests.support.random_networks import (
+    NEURONS,
+    random_frames,
+    random_network,
+    reweighted,
+    spike_rates,
+)
 
 
 def networks(count, **bounds):

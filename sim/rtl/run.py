@@ -192,8 +192,9 @@ def simulate(
     every layer; `traced_top` says which top is built: without it, neither trace nor activity is
     there. `sources` is the Verilog to simulate, if not what is generated; `brief` suits runs
     shorter than the build. `stalls` is the probability that a stream is held in a clock, `seed`
-    draws them and the initial state. Raises SpikewrightError, naming the place, where the hardware does not answer as the protocol
-    says or trace records are missing, doubled or misplaced.
+    draws them and the initial state. Raises SpikewrightError, naming the place, where the
+    hardware does not answer as the protocol says or trace records are missing, doubled or
+    misplaced.
     """
     (result,) = simulate_all(
         [(images, frames)],

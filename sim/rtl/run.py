@@ -183,16 +183,18 @@ def simulate(
     stalls: float = 0.0,
     seed: int = 0,
     cache: str | os.PathLike[str],
+    brief: bool = False,
     sources: Sources | None = None,
 ) -> RtlResult:
     """Run `frames`, uint8 ``(N, C, H, W)``, back to back on hardware loaded with `images`.
 
     `network` gives the geometry alone; its numbers are not used. `trace` collects the states of
     every layer; `traced_top` says which top is built: without it, neither trace nor activity is
-    there. `sources` is the Verilog to simulate, if not what is generated. `stalls` is the
-    probability that a stream is held in a clock, `seed` draws them and the initial state.
-    Raises SpikewrightError, naming the place, where the hardware does not answer as the protocol
-    says or trace records are missing, doubled or misplaced.
+    there. `sources` is the Verilog to simulate, if not what is generated; `brief` suits runs
+    shorter than the build. `stalls` is the probability that a stream is held in a clock, `seed`
+    draws them and the initial state. Raises SpikewrightError, naming the place, where the
+    hardware does not answer as the protocol says or trace records are missing, doubled or
+    misplaced.
     """
     (result,) = simulate_all(
         [(images, frames)],
@@ -204,6 +206,7 @@ def simulate(
         stalls=stalls,
         seed=seed,
         cache=cache,
+        brief=brief,
         sources=sources,
     )
     return result

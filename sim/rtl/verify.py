@@ -21,7 +21,7 @@ from spikewright.network import Network
 from spikewright.progress import Report, silent
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sim.rtl.compare import Mismatch, first_mismatch, first_output_mismatch
-from spikewright.sim.rtl.run import Backend, RtlResult, simulate
+from spikewright.sim.rtl.run import Backend, RtlResult, patience, simulate
 from spikewright.sim.rtl.sources import Sources
 
 __all__ = ["CACHE", "VerifyReport", "lane_updates", "verify"]
@@ -29,6 +29,8 @@ __all__ = ["CACHE", "VerifyReport", "lane_updates", "verify"]
 Frames = npt.NDArray[np.uint8]
 CACHE = "sim"
 """Folder of a build directory that keeps compiled simulators."""
+BRIEF = 10_000_000
+"""Clocks of patience below which a simulator that is built sooner is done sooner."""
 PORTION, TRACED_PORTION = 50, 10
 """Images of one simulation, without and with their states."""
 
@@ -129,6 +131,7 @@ def verify(
     golden = Golden(build.network)
     traced = min(trace_images, len(frames))
     runs = _runs(len(frames), traced)
+    clocks = patience(build.network, build.mapping, 0.0)
     parts: list[RtlResult] = []
     counts = np.zeros(len(Activity), np.int64)
     updates = 0.0
@@ -149,6 +152,7 @@ def verify(
                 stalls=stalls,
                 seed=seed + first,
                 cache=cache,
+                brief=(traced if top else len(frames)) * clocks < BRIEF,
                 sources=Sources.of(build.directory) if sources is None else sources,
             )
             found = _mismatch(build, expected, got)

@@ -31,7 +31,7 @@ __all__ = ["VerilatorSimulator", "build_simulator", "randomised", "require_tools
 
 BENCH = Path(__file__).with_name("bench.v")
 COCOTB_MODULE = "spikewright.sim.rtl.cocotb_bench"
-OPTIMISATION, BRIEF = "-O2", "-O1"
+OPTIMISATION, BRIEF = "-O2", "-O0"
 """The compiler's, for long simulations and for brief ones."""
 BINARY = "bench"
 
@@ -221,14 +221,18 @@ def build_simulator(
         with tempfile.TemporaryDirectory(dir=cache, prefix=".build-") as place:
             folder = Path(place)
             _compile(folder, files, options, optimisation, _runtime(cache))
-            _keep(folder / "obj", ["verilated*.o"], _runtime(cache))
+            _keep(folder / "obj", ["verilated*.o", "verilator.o"], _runtime(cache))
             _keep(folder / "obj", [BINARY], target)
     return VerilatorSimulator(target, shape.cores)
 
 
 def _runtime(cache: Path) -> Path:
-    """Where the objects of Verilator's own library are kept, which are the same in every build."""
-    return cache / f"runtime-{hashlib.sha256(_versions().encode()).hexdigest()[:8]}"
+    """Where objects are kept that are the same in every build: Verilator's library, cocotb's main.
+
+    The latter sees the ports of the bench alone.
+    """
+    content = _versions() + BENCH.read_text()
+    return cache / f"runtime-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _keep(source: Path, patterns: Sequence[str], target: Path) -> None:

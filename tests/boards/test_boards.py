@@ -7,22 +7,17 @@ from spikewright import boards
 from spikewright.boards.ecp5 import VCO_MAX, VCO_MIN, find_pll
 from spikewright.errors import SpikewrightError
 from spikewright.machine.device import LFE5U_85F
-from spikewright.machine.hardware import HardwareShape, MemoryShape
+from spikewright.machine.hardware import MemoryShape
+from tests.support.shapes import small_shape
 
 Elaboratable._MustUse__silence = True
 
-SMALL = HardwareShape(
-    cores=1,
+SMALL = small_shape(
     lanes=4,
-    steps=4,
-    input_steps=4,
-    pixel_bits=8,
     weight_bits=5,
-    membrane_bits=16,
     compare_bits=17,
     current_bits=18,
     shift_max=2,
-    taps=3,
     outputs=3,
     frame_words=64,
     program_words=40,

@@ -11,24 +11,20 @@ from amaranth.hdl import Elaboratable
 from spikewright import boards
 from spikewright.boards.synth import find_tool, synthesise
 from spikewright.errors import SpikewrightError
-from spikewright.machine.hardware import HardwareShape
+from tests.support.shapes import small_shape
 
 Elaboratable._MustUse__silence = True
 
 BOARD = boards.get("ulx3s-85f")
-SHAPE = HardwareShape(
-    cores=1,
+SHAPE = small_shape(
     lanes=2,
     steps=2,
     input_steps=2,
     pixel_bits=4,
-    weight_bits=4,
     membrane_bits=10,
     compare_bits=11,
     current_bits=10,
     shift_max=2,
-    taps=3,
-    outputs=2,
     frame_words=16,
     program_words=40,
     axis_words=16,

@@ -7,32 +7,21 @@ import pytest
 from amaranth.sim import Simulator
 
 from spikewright.hw.core import Core
-from spikewright.machine.hardware import Activity, HardwareShape, Region, memory_id
+from spikewright.machine.hardware import Activity, Region, memory_id
 from spikewright.machine.instructions import Mode, Register
+from tests.support.shapes import small_shape
 
 LANES = 2
-SHAPE = HardwareShape(
-    cores=1,
+SHAPE = small_shape(
     lanes=LANES,
     steps=5,
     input_steps=5,
-    code="direct",
-    seed=0,
     pixel_bits=4,
-    weight_bits=4,
     membrane_bits=12,
     compare_bits=13,
     current_bits=11,
-    count_bits=0,
-    digits=1,
     shift_max=4,
     modes=Mode.FIRES | Mode.HOLDS,
-    signed=False,
-    ceils=False,
-    pairs=False,
-    window=1,
-    taps=3,
-    outputs=2,
     frame_words=4,
     program_words=4,
     axis_words=4,

@@ -15,7 +15,6 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from spikewright.hw.fire import FireUnit
-from spikewright.machine.hardware import HardwareShape
 from spikewright.machine.instructions import Mode
 from spikewright.machine.scans import layer_modes
 from spikewright.network.neuron import (
@@ -27,6 +26,7 @@ from spikewright.network.neuron import (
     Tie,
     Window,
 )
+from tests.support.shapes import small_shape
 
 POTENTIALS = range(-32, 32)  # every number of 6 bits
 THRESHOLDS = range(1, 8)
@@ -182,9 +182,7 @@ def network(*decisions):
         modes |= one.mode
     digits = max(one.digits for one in decisions)
     bits = max(6, 3 + digits)  # for potentials, and thresholds times the greatest digit
-    return HardwareShape(
-        cores=1,
-        lanes=1,
+    return small_shape(
         steps=2,
         input_steps=1,
         pixel_bits=1,
@@ -194,19 +192,10 @@ def network(*decisions):
         current_bits=1,
         count_bits=COUNT_BITS if any(one.counts for one in decisions) else 0,
         digits=digits,
-        shift_max=1,
         modes=modes,
         ceils=any(Mode.BELOW in one.mode and one.digits > 1 for one in decisions),
         taps=1,
         outputs=1,
-        frame_words=1,
-        program_words=1,
-        axis_words=1,
-        weight_words=1,
-        parameter_words=1,
-        membrane_words=1,
-        current_words=1,
-        spike_words=1,
     )
 
 

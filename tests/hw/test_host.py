@@ -10,7 +10,6 @@ from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from spikewright.hw.host import HostPort
-from spikewright.machine.hardware import HardwareShape
 from spikewright.machine.protocol import (
     MAX_MESSAGE,
     VERSION,
@@ -24,19 +23,15 @@ from spikewright.machine.protocol import (
     slip,
     write_requests,
 )
+from tests.support.shapes import small_shape
 
-SHAPE = HardwareShape(
+SHAPE = small_shape(
     cores=2,
     lanes=2,
-    steps=4,
-    input_steps=4,
-    pixel_bits=8,
     weight_bits=5,
-    membrane_bits=16,
     compare_bits=17,
     current_bits=18,
     shift_max=2,
-    taps=3,
     outputs=3,
     frame_words=12,
     program_words=40,

@@ -9,31 +9,13 @@ from amaranth.sim import Simulator
 
 from spikewright.hw.source import Source
 from spikewright.machine.axes import axis_table
-from spikewright.machine.hardware import HardwareShape, Region, memory_id
+from spikewright.machine.hardware import Region, memory_id
 from spikewright.machine.instructions import Register
+from tests.support.shapes import small_shape
 
-SHAPE = HardwareShape(
-    cores=1,
+SHAPE = small_shape(
     lanes=4,
-    steps=4,
-    input_steps=4,
-    code="direct",
-    seed=0,
-    pixel_bits=8,
-    weight_bits=4,
-    membrane_bits=16,
-    compare_bits=16,
-    current_bits=16,
-    count_bits=0,
-    digits=1,
     shift_max=8,
-    modes=1,
-    signed=False,
-    ceils=False,
-    pairs=False,
-    window=1,
-    taps=3,
-    outputs=2,
     frame_words=2 * 7 * 5,
     program_words=8,
     axis_words=12,

@@ -7,31 +7,16 @@ import pytest
 from amaranth.sim import Simulator
 
 from spikewright.hw.walker import Walker
-from spikewright.machine.hardware import HardwareShape
 from spikewright.machine.instructions import Register
+from tests.support.shapes import small_shape
 
-SHAPE = HardwareShape(
-    cores=1,
+SHAPE = small_shape(
     lanes=4,
     steps=5,
     input_steps=3,
-    code="direct",
-    seed=0,
-    pixel_bits=8,
-    weight_bits=4,
-    membrane_bits=16,
-    compare_bits=16,
-    current_bits=16,
     count_bits=2,
     digits=3,
     shift_max=8,
-    modes=1,
-    signed=False,
-    ceils=False,
-    pairs=False,
-    window=1,
-    taps=3,
-    outputs=2,
     frame_words=200,
     program_words=8,
     axis_words=40,

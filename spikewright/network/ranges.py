@@ -30,7 +30,7 @@ def signed_bits(low: int, high: int) -> int:
     """Bits of the narrowest two's complement number that holds every value of ``low..high``."""
     if low > high:
         raise ValueError(f"empty range {low}..{high}")
-    return max(int(high).bit_length(), int(~low if low < 0 else low).bit_length()) + 1
+    return max(int(~value if value < 0 else value).bit_length() for value in (low, high)) + 1
 
 
 @dataclass(frozen=True)

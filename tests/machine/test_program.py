@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from lab.random_networks import random_network
 from spikewright import SpikewrightError
 from spikewright.machine.instructions import (
     ALL_UNITS,
@@ -15,6 +14,7 @@ from spikewright.machine.instructions import (
 from spikewright.machine.placement import place
 from spikewright.machine.program import program
 from spikewright.network import INPUT, InputCode, InputSpec, Layer, Network, NeuronSpec, Synapse
+from tests.support.random_networks import random_network
 
 
 def executed(code, cores):

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from lab.random_networks import random_frames, random_network
 from spikewright.network import INPUT, InputSpec, Layer, Network, NeuronSpec, Pool, Synapse
 from spikewright.network.neuron import Negative, Rounding
 from spikewright.network.ranges import signed_bits
 from spikewright.sim.golden.model import Golden
+from tests.support.random_networks import random_frames, random_network
 
 
 def test_signed_bits():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikewright.machine.hardware import HardwareShape, MemoryShape
+from spikewright.machine.hardware import MemoryShape
 
 __all__ = ["LFE5U_85F", "BlockRam", "Device"]
 
@@ -39,10 +39,6 @@ class Device:
     family: str
     luts: int
     block_ram: BlockRam
-
-    def block_rams(self, shape: HardwareShape) -> int:
-        """An estimate of the block RAMs that an accelerator takes."""
-        return sum(map(self.block_ram.needed, shape.memories()))
 
 
 LFE5U_85F = Device(

@@ -84,14 +84,9 @@ class Ranges:
     @cached_property
     def current_bits(self) -> int:
         """Width of the second accumulator."""
+        used = (one.current for one, own in zip(self.layers, self.currents, strict=True) if own)
         return max(
-            (
-                signed_bits(min(0, int(low.min())), max(0, int(high.max())))
-                for used, (low, high) in zip(
-                    self.currents, (layer.current for layer in self.layers), strict=True
-                )
-                if used
-            ),
+            (signed_bits(min(0, int(low.min())), max(0, int(high.max()))) for low, high in used),
             default=1,
         )
 

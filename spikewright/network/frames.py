@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from spikewright.network.input import InputSpec
 
-__all__ = ["Frames", "random_frames"]
-
 
 @dataclass(frozen=True)
 class Frames:

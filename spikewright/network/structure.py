@@ -21,8 +21,6 @@ from spikewright.network.limits import STEPS, WEIGHT_BITS, Name
 from spikewright.network.neuron import Negative, NeuronModel, NeuronSpec
 from spikewright.records import check_fields
 
-__all__ = ["Layer", "Structure", "Synapse"]
-
 
 @dataclass(frozen=True)
 class Synapse(Convolution):

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -415,7 +415,7 @@ def _joined(parts: Sequence[Any]) -> Any:
         return np.concatenate(parts)
     if isinstance(first, tuple):
         return tuple(map(_joined, zip(*parts, strict=True)))
-    if is_dataclass(first):
+    if is_dataclass(first) and not isinstance(first, type):
         names = [field.name for field in fields(first)]
-        return type(first)(*(_joined([getattr(part, name) for part in parts]) for name in names))
+        return replace(first, **{n: _joined([getattr(part, n) for part in parts]) for n in names})
     return first

@@ -238,9 +238,9 @@ class HardwareShape:
             MemoryShape("program", self.program_words, 32, memory_id(Region.PROGRAM)),
             MemoryShape("axis", self.axis_words, axis, memory_id(Region.AXIS)),
             *(
-                MemoryShape(f"{region.name.lower()}_{core}", *size, memory_id(region, core))
+                MemoryShape(f"{region.name.lower()}_{core}", words, bits, memory_id(region, core))
                 for core in range(self.cores)
-                for region, *size in own
+                for region, words, bits in own
             ),
         )
 

@@ -36,9 +36,14 @@ def open_build(build: Build | str | os.PathLike[str]) -> Build:
     if isinstance(build, Build):
         return build
     path = Path(build)
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
+    try:
         if not path.exists():
             _tidy(path)
+        missing = not os.path.lexists(path / NETWORK)
+    except (OSError, ValueError, RuntimeError):
+        missing = False  # what is wrong with the name, reading tells
+    if missing:
+        raise SpikewrightError(f"{path / NETWORK}: no such file; run spikewright compile first")
     return read_build(path)
 
 

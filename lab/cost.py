@@ -169,12 +169,12 @@ def measure(name: str, made: Network, *, lanes: int = 16) -> Cost:
     """The cost of a core of `lanes` lanes for `made`. Raises SpikewrightError without Yosys."""
     mapping = map_network(made, lanes=lanes)
     cells, tool = synthesise_core(mapping.shape)
-    used = (
+    lut, ff, ebr = (
         sum(cells.get(cell, 0) * worth for cell, worth in counted.items())
         for counted in CELLS.values()
     )
     bits = mapping.shape.membrane_bits, mapping.shape.count_bits
-    return Cost(name, lanes, *used, *bits, *scans_of(made, mapping), tool)
+    return Cost(name, lanes, lut, ff, ebr, *bits, *scans_of(made, mapping), tool)
 
 
 def scans_of(made: Network, mapping: Mapping) -> tuple[int, int]:

@@ -53,6 +53,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """What its folder and its entry in the result file are called."""
         return f"{self.label} {self.options}".replace("--", "").replace(" ", "_").replace("/", "-")
 
 

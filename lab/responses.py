@@ -97,6 +97,7 @@ def _counts(
 
 
 def integrate_and_fire() -> list[Plot]:
+    """IF neurons, over T and V(0)."""
     plain = NeuronSpec.plain()
     even = {f"T = {t}": _counts(plain, _GRID, t, most=t) for t in (2, 4, 8)}
     uneven = {
@@ -110,6 +111,7 @@ def integrate_and_fire() -> list[Plot]:
 
 
 def buffered() -> list[Plot]:
+    """HPC neurons, over T and the readings of Eq. 14."""
     even = {
         f"T = {t}": _counts(NeuronSpec.buffered(2), _GRID, t, most=2 * t, spikes=2, start=0)
         for t in (2, 4, 8)
@@ -133,6 +135,7 @@ def buffered() -> list[Plot]:
 
 
 def bounded() -> list[Plot]:
+    """QFFS neurons, over Zmax and the steps to settle."""
     even = {
         f"Zmax = {zmax}": _counts(NeuronSpec.bounded(zmax), _GRID, zmax, most=zmax)
         for zmax in (3, 7, 15)
@@ -150,6 +153,7 @@ def bounded() -> list[Plot]:
 
 
 def calcium() -> list[Plot]:
+    """Ca-LIF neurons, over T and the rounding."""
     even = {
         f"T = {t}": _counts(NeuronSpec.calcium(zmax=t), _GRID, t, most=t, start=0)
         for t in (2, 4, 8)
@@ -167,6 +171,7 @@ def calcium() -> list[Plot]:
 
 
 def average_pool() -> list[Plot]:
+    """Neurons that average, over T and the rounding."""
     z = np.arange(-1.0, 1.0001, 0.02)
     axes = ("mean of the window", "mean output")
     even = {
@@ -187,6 +192,7 @@ def average_pool() -> list[Plot]:
 
 
 def switching() -> list[Plot]:
+    """TSC neurons, with windows a layer and overlapped."""
     layer = {}
     for steps in (4, 8, 16):
         drive = _currents(_GRID, steps - 1, 1)
@@ -207,6 +213,7 @@ def switching() -> list[Plot]:
 
 
 def max_pool() -> list[Plot]:
+    """The maximum of two neurons, over T."""
     series = {}
     for steps in (2, 4, 8):
         drives = [_currents(z, steps, 1) for z in (_GRID, np.full_like(_GRID, 0.5))]
@@ -223,6 +230,7 @@ def max_pool() -> list[Plot]:
 
 
 def integrator() -> list[Plot]:
+    """The potential of the output layer, over T."""
     series = {}
     for steps in (2, 8):
         drive = _currents(_GRID, steps, 1)

@@ -70,13 +70,16 @@ class Linear:
 
     @property
     def kernel(self) -> Pair:
+        """Height and width."""
         return self.weight.shape[2], self.weight.shape[3]
 
     @property
     def is_pointwise(self) -> bool:
+        """Whether an output is made of one position."""
         return self.kernel == self.stride == (1, 1) and self.padding == (0, 0)
 
     def output_shape(self, shape: Shape) -> Shape:
+        """(C, H, W) behind a source of `shape`."""
         sizes = zip(shape[1:], self.kernel, self.stride, self.padding, strict=True)
         height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in sizes)
         return self.weight.shape[0], height, width
@@ -108,9 +111,11 @@ class Average:
 
     @property
     def disjoint(self) -> bool:
+        """Whether the windows lie side by side."""
         return self.size == self.stride
 
     def linear(self, channels: int) -> Linear:
+        """The convolution that it is."""
         weight = np.full((channels, 1, *self.size), 1.0 / (self.size[0] * self.size[1]))
         return Linear(self.where, weight, np.zeros(channels), self.stride, depthwise=True)
 

@@ -98,7 +98,7 @@ def random_network(rng: np.random.Generator, **bounds: Any) -> Network:
         raise ValueError(f"neuron {wanted.neuron!r} is not one of {', '.join(NEURONS)}")
     for trial in range(_TRIALS):
         # Later trials draw smaller networks, so that the search ends.
-        smaller = {
+        smaller: dict[str, Any] = {
             name: (low, max(low, round(high * 0.97**trial)))
             for name, (low, high) in (("channels", wanted.channels), ("side", wanted.side))
         }

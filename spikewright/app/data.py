@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
-from spikewright.files import read_npz
+from spikewright.files import read_npz, shown
 from spikewright.network.frames import Frames
 from spikewright.network.input import InputSpec
 
@@ -56,16 +56,18 @@ def _read(data: Data, directory: str | os.PathLike[str] | None) -> Frames:
         return Frames(x, y, f"{data}, test split")
     if Path(data).suffix != ".npz":
         raise SpikewrightError(
-            f"{data}: is neither an .npz file nor one of the data sets {', '.join(DATASETS)}"
+            f"{shown(data)}: is neither an .npz file nor one of the data sets {', '.join(DATASETS)}"
         )
     arrays = read_npz(data)
     if "x" not in arrays:
-        raise SpikewrightError(f"{data}: has no array x; save x (uint8, NCHW) and y (labels)")
+        raise SpikewrightError(
+            f"{shown(data)}: has no array x; save x (uint8, NCHW) and y (labels)"
+        )
     labels = arrays.get("y")
     if labels is not None and (
-        not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(arrays["x"]),)
+        not np.issubdtype(labels.dtype, np.integer) or labels.shape != arrays["x"].shape[:1]
     ):
         raise SpikewrightError(
-            f"{data}: y is {labels.dtype} of shape {labels.shape}; give one integer an image"
+            f"{shown(data)}: y is {labels.dtype} of shape {labels.shape}; give one integer an image"
         )
     return Frames(arrays["x"], None if labels is None else labels.astype(np.int64), Path(data).name)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikewright.errors import SpikewrightError
 from spikewright.files import read_npz
 from spikewright.machine.images import Build
 from spikewright.network import INPUT, InputCode, Layer, Network
@@ -28,9 +29,21 @@ ACTIVITIES = ("integrate", "scan", "initialise", "idle", "stalled")
 
 
 def expected(build: Build) -> dict[str, npt.NDArray[Any]] | None:
-    """The sample frames of a build and what the golden model gave for them, if it has any."""
+    """The sample frames of a build and what the golden model gave for them, if it has any.
+
+    Raises SpikewrightError for a file that holds anything else.
+    """
     path = build.directory / EXPECTED
-    return read_npz(path) if path.exists() else None
+    if not path.exists():
+        return None
+    sample = read_npz(path)
+    frames = sample.get("x", np.zeros(0)).shape
+    rows = [sample[name].shape[:1] for name in ("potentials", "classes", "y") if name in sample]
+    if len(frames) != 4 or not frames[0] or "potentials" not in sample or {*rows} != {frames[:1]}:
+        raise SpikewrightError(
+            f"{path}: does not hold sample frames and their potentials; delete it, or compile again"
+        )
+    return sample
 
 
 def summarise(build: Build, name: str) -> dict[str, Any]:

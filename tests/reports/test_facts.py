@@ -81,6 +81,23 @@ def test_changed_sample_is_noticed(build, tmp_path):
         (build.directory / "expected.npz").write_bytes(original)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"x": np.zeros(3)}, {"x": np.array(0)}, {"potentials": np.zeros((1, 3))}, {"y": np.zeros(0)}],
+)
+def test_other_sample_frames_are_refused(build, change):
+    path = build.directory / "expected.npz"
+    original = path.read_bytes()
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    try:
+        np.savez(path, **arrays | change)
+        with pytest.raises(SpikewrightError, match="does not hold sample frames"):
+            summarise(build, "name")
+    finally:
+        path.write_bytes(original)
+
+
 def test_clocks_and_utilisation(results):
     verified = results["verify"]
     counted = clocks(verified)

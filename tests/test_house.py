@@ -32,6 +32,57 @@ REPLACED = {
     )
 }
 
+TESTED_BY = {
+    "spikewright/app/command.py": "app/test_cli.py",
+    "spikewright/app/compare.py": "app/test_evaluate.py",
+    "spikewright/app/data.py": "app/test_hostile_files.py",
+    "spikewright/app/demo.py": "app/test_cli.py",
+    "spikewright/app/model.py": "app/test_compile.py",
+    "spikewright/app/printing.py": "app/test_cli.py",
+    "spikewright/app/synth.py": "boards/test_synth.py",
+    "spikewright/errors.py": "app/test_cli.py",
+    "spikewright/machine/device.py": "boards/test_boards.py",
+    "spikewright/machine/hardware.py": "machine/test_images.py",
+    "spikewright/machine/instructions.py": "machine/test_program.py",
+    "spikewright/machine/mapping.py": "machine/test_images.py",
+    "spikewright/machine/packing.py": "machine/test_images.py",
+    "spikewright/machine/placement.py": "machine/test_images.py",
+    "spikewright/machine/scans.py": "machine/test_program.py",
+    "spikewright/machine/unpacking.py": "machine/test_images.py",
+    "spikewright/network/arrays.py": "network/test_limits.py",
+    "spikewright/network/float_network.py": "network/test_limits.py",
+    "spikewright/network/geometry.py": "network/test_limits.py",
+    "spikewright/network/input.py": "network/test_limits.py",
+    "spikewright/network/integer_network.py": "network/test_ranges.py",
+    "spikewright/network/neuron.py": "network/test_conversion.py",
+    "spikewright/network/structure.py": "network/test_limits.py",
+    "spikewright/progress.py": "app/test_progress.py",
+    "spikewright/reports/description.py": "reports/test_facts.py",
+    "spikewright/reports/drawings.py": "reports/test_charts.py",
+    "boards/board.py": "boards/test_boards.py",
+    "boards/ecp5.py": "boards/test_boards.py",
+    "boards/ulx3s.py": "boards/test_boards.py",
+    "hw/event.py": "hw/test_core.py",
+    "hw/load.py": "hw/test_core.py",
+    "hw/scan.py": "formal/test_issue.py",
+    "sim/evaluation.py": "app/test_evaluate.py",
+    "sim/golden/synapses.py": "sim/golden/test_model.py",
+    "sim/rtl/cocotb_bench.py": "sim/rtl/test_run.py",
+    "sim/rtl/pysim.py": "sim/rtl/test_run.py",
+    "sim/rtl/sources.py": "sim/rtl/test_verify.py",
+    "sim/rtl/stimulus.py": "sim/rtl/test_run.py",
+    "sim/rtl/trace.py": "sim/rtl/test_run.py",
+    "sim/rtl/verilator.py": "sim/rtl/test_run.py",
+    "sw/models/options.py": "sw/models/test_nets.py",
+    "sw/models/plain.py": "sw/models/test_nets.py",
+    "sw/models/user_code.py": "sw/models/test_reading.py",
+    "sw/passes/map.py": "machine/test_images.py",
+    "lab/aims.py": "lab/test_results.py",
+    "lab/benchmark.py": "lab/test_cost.py",
+    "lab/markdown.py": "lab/test_cost.py",
+    "lab/measured.py": "lab/test_results.py",
+}
+
 
 def sources():
     return [path for name in FOLDERS for path in sorted((ROOT / name).rglob("*.py"))]
@@ -197,14 +248,19 @@ def test_setuptools_knows_every_package():
 
 
 def test_every_module_has_a_test_named_after_it():
-    missing = []
+    """Or the tests that :data:`TESTED_BY` names, where a module is tested by what uses it."""
+    missing, superfluous = [], set(TESTED_BY)
     for path in sources():
         name = name_of(path)
         inside = Path(name.removeprefix("spikewright/"))
         test = ROOT / "tests" / inside.parent / f"test_{inside.stem}.py"
-        if not path.stem.startswith("__") and name not in REPLACED and not test.exists():
+        if path.stem.startswith("__") or name in REPLACED or test.exists():
+            continue
+        superfluous.discard(name)
+        if not (ROOT / "tests" / TESTED_BY.get(name, "nowhere")).is_file():
             missing.append(name)
     assert missing == []
+    assert superfluous == set()
 
 
 def test_no_symlinks():

@@ -1,26 +1,18 @@
 """Shared by the tests of simulations: the slow reference, a folder for compiled simulators."""
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.support import reference as slow
+
 
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
-    """`reference.py` of this folder: networks by plain loops over the papers' formulas."""
-    spec = importlib.util.spec_from_file_location(
-        "spikewright_reference", Path(__file__).with_name("reference.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    """`tests/support/reference.py`: networks by plain loops over the papers' formulas."""
+    return slow
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The golden model by hand, its number types, chunks and refusals; see also `test_models.py`."""
+"""The golden model by hand, its number types, chunks and refusals; see also `test_neurons.py`."""
 
 import numpy as np
 import pytest

@@ -3,7 +3,7 @@
 Each model runs on ELABORATIONS pieces of hardware of its own, each with SETS weight sets on FRAMES
 frames as data; the input codes take turns. A campaign of ten times as many weight sets::
 
-    SPIKEWRIGHT_CASES=1000 pytest -n 2 tests/sim/test_rtl_models.py
+    SPIKEWRIGHT_CASES=1000 pytest -n 2 tests/sim/rtl/test_models.py
 """
 
 import os

@@ -14,6 +14,8 @@ from spikewright.errors import SpikewrightError
 from spikewright.machine.device import BlockRam
 from spikewright.machine.hardware import HardwareShape
 
+__all__ = ["Board"]
+
 
 @dataclass(frozen=True)
 class Board(abc.ABC):

@@ -10,6 +10,8 @@ from amaranth.lib.cdc import ResetSynchronizer
 
 from spikewright.errors import SpikewrightError
 
+__all__ = ["ClockGenerator", "Pll", "find_pll"]
+
 # ECP5 data sheet (FPGA-DS-02012), sysCLOCK PLL timing.
 PFD_MIN, PFD_MAX = 10e6, 400e6
 VCO_MIN, VCO_MAX = 400e6, 800e6

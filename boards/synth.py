@@ -24,6 +24,8 @@ from spikewright.errors import SpikewrightError
 from spikewright.files import write_bytes
 from spikewright.machine.hardware import HardwareShape
 
+__all__ = ["CriticalPath", "SynthReport", "find_tool", "synthesise"]
+
 NAME = "spikewright"
 RESOURCES = {"LUT": "TRELLIS_COMB", "FF": "TRELLIS_FF", "DP16KD": "DP16KD"}
 """What is reported, and how nextpnr calls it."""

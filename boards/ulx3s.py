@@ -16,6 +16,8 @@ from spikewright.hw.uart import UartTop
 from spikewright.machine.device import LFE5U_85F
 from spikewright.machine.hardware import HardwareShape
 
+__all__ = ["ULX3S_85F", "Ulx3s"]
+
 
 class Design(Elaboratable):
     """The accelerator on the FTDI chip's UART. LED 0: the PLL has locked; LED 1 blinks at 1 Hz."""

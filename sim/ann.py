@@ -18,6 +18,8 @@ from spikewright.network import (
     PoolKind,
 )
 
+__all__ = ["ann_forward", "ann_layers", "model_input", "pooled"]
+
 
 def pooled(pool: Pool, source: torch.Tensor) -> torch.Tensor:
     """Means or maxima ``(N, C, H', W')`` over the windows of `source`."""

@@ -15,6 +15,8 @@ from spikewright.network.neuron import NeuronModel
 from spikewright.progress import Report, silent
 from spikewright.sim.golden.model import Golden, GoldenResult
 
+__all__ = ["measure", "serves_shorter"]
+
 _BATCH = 500
 
 _COURSE = ("float_snn", "integer_snn", "spikes", "synaptic_operations")

@@ -38,6 +38,8 @@ from spikewright.network.neuron import Digits, Negative, Reset, Rounding
 from spikewright.sim.ann import ann_forward, model_input, pooled
 from spikewright.sim.golden.encoders import check_frames, encode
 
+__all__ = ["SnnResult", "ann", "mean_outputs", "snn"]
+
 _CHUNK = 1 << 25
 """Numbers that the spikes of a batch may hold."""
 

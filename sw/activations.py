@@ -16,6 +16,8 @@ from torch.nn.utils import parametrize
 
 from spikewright.errors import SpikewrightError
 
+__all__ = ["LSQ", "NQ", "QCFS", "FakeQuant", "QReLU", "SymmetricWeight", "quantise_weights"]
+
 _SMALLEST = 1e-6
 """Of what divides."""
 

@@ -22,6 +22,8 @@ import numpy.typing as npt
 from spikewright.errors import SpikewrightError
 from spikewright.network import InputCode, InputSpec
 
+__all__ = ["check_frames", "encode", "signed_digits", "xorshift32"]
+
 Frames = npt.NDArray[np.uint8]
 Spikes = npt.NDArray[np.int8]
 

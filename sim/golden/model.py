@@ -36,6 +36,8 @@ from spikewright.sim.golden.encoders import check_frames, encode, signed_digits
 from spikewright.sim.golden.neurons import fire, max_pool_spikes
 from spikewright.sim.golden.synapses import SynapseGroup, reach
 
+__all__ = ["Course", "Golden", "GoldenResult", "LayerTrace", "check_frames"]
+
 Ints = npt.NDArray[np.int64]
 SmallInts = npt.NDArray[Any]
 Frames = npt.NDArray[np.uint8]

@@ -15,6 +15,16 @@ import numpy.typing as npt
 
 from spikewright.network.neuron import SMAX, Digits, Negative, NeuronSpec, Reset, Rounding, Tie
 
+__all__ = [
+    "coded_number",
+    "fire",
+    "greatest_power",
+    "max_pool_spikes",
+    "rounding_spikes",
+    "step_spikes",
+    "switched",
+]
+
 Numbers = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from spikewright.machine.axes import axis_tables
 from spikewright.network import Shape, Synapse
 
+__all__ = ["SynapseGroup", "reach"]
+
 Ints = npt.NDArray[np.int64]
 
 _SERIAL = 1 << 18

@@ -9,6 +9,16 @@ import numpy as np
 from spikewright.errors import SpikewrightError
 from spikewright.network import Layer, Network, PoolKind, Shape, Synapse
 
+__all__ = [
+    "AxisEntry",
+    "axis_table",
+    "axis_tables",
+    "axis_words",
+    "only_synapse",
+    "weight_words",
+    "window",
+]
+
 
 def only_synapse(layer: Layer) -> Synapse:
     """The one synapse group of a layer; several are in the contract but not yet in the hardware."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from spikewright.machine.hardware import MemoryShape
 
+__all__ = ["LFE5U_85F", "BlockRam", "Device"]
+
 
 @dataclass(frozen=True)
 class BlockRam:

@@ -19,6 +19,17 @@ from spikewright.errors import SpikewrightError
 from spikewright.machine.instructions import Mode
 from spikewright.records import check_fields
 
+__all__ = [
+    "LAYERS",
+    "MAX_CORES",
+    "Activity",
+    "HardwareShape",
+    "MemoryShape",
+    "Region",
+    "bits_for",
+    "memory_id",
+]
+
 MAX_CORES = 16
 LAYER_BITS = 5
 """Of a layer's index in the trace."""

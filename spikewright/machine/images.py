@@ -33,6 +33,17 @@ from spikewright.network.arrays import Floats
 from spikewright.network.limits import VALUES
 from spikewright.records import SCHEMA, read_record, to_builtins, write_record
 
+__all__ = [
+    "FLOAT",
+    "NETWORK",
+    "Build",
+    "MemoryImage",
+    "make_images",
+    "read_build",
+    "sealed",
+    "write_build",
+]
+
 NETWORK = "network.json"
 FLOAT = "float.npz"
 FILES = re.compile(r"[a-z0-9_]{1,64}\.(mem|v|json|npz)")

@@ -12,6 +12,17 @@ from typing import ClassVar
 
 from spikewright.errors import SpikewrightError
 
+__all__ = [
+    "ALL_UNITS",
+    "FRAME_UNIT",
+    "Instruction",
+    "Mode",
+    "Opcode",
+    "Register",
+    "pack_fields",
+    "unpack_fields",
+]
+
 FRAME_UNIT = 30
 """The unit of the frame source."""
 ALL_UNITS = 31

@@ -11,6 +11,8 @@ from spikewright.errors import SpikewrightError
 from spikewright.machine.hardware import HardwareShape
 from spikewright.records import check_fields
 
+__all__ = ["LayerMapping", "Mapping"]
+
 Scans = Annotated[int, Meta(ge=0, le=63)]
 Place = Annotated[int, Meta(ge=0, le=2**28)]
 

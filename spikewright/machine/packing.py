@@ -18,6 +18,8 @@ from spikewright.machine.scans import count_bits
 from spikewright.network import Ints, Layer, Network, Synapse, scans
 from spikewright.network.neuron import Rounding
 
+__all__ = ["check_ranges", "pack", "pack_lanes"]
+
 
 def check_ranges(network: Network, mapping: Mapping) -> None:
     """Refuse numbers for which a membrane could wrap on the hardware of `mapping`."""

@@ -26,6 +26,8 @@ from spikewright.machine.scans import (
 )
 from spikewright.network import InputCode, Network, scans
 
+__all__ = ["place"]
+
 Slices = tuple[tuple[int, ...], tuple[int, ...]]
 
 

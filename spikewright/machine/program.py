@@ -16,6 +16,8 @@ from spikewright.machine.mapping import LayerMapping, Mapping
 from spikewright.machine.scans import layer_modes
 from spikewright.network import INPUT, Network, Synapse
 
+__all__ = ["program"]
+
 
 def program(network: Network, mapping: Mapping) -> list[Instruction]:
     """The instructions that run every layer, then read the outputs.

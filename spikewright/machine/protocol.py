@@ -28,6 +28,20 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+__all__ = [
+    "MAX_MESSAGE",
+    "VERSION",
+    "Command",
+    "Decoder",
+    "Reply",
+    "Result",
+    "Status",
+    "parse_result",
+    "request",
+    "slip",
+    "write_requests",
+]
+
 VERSION = 1
 MAX_MESSAGE = 1024
 """Bytes of a request between its ENDs before escaping, CRC included."""

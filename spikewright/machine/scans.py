@@ -7,6 +7,8 @@ from spikewright.machine.instructions import Mode
 from spikewright.network import Layer, Network, scans
 from spikewright.network.neuron import Digits, Negative, NeuronModel, Reset, Rounding, Tie
 
+__all__ = ["count_bits", "layer_modes", "needs_ceils", "parameter_words", "spike_words"]
+
 
 def _modes(**there: bool) -> Mode:
     """The modes that are there, by name."""

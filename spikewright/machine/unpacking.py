@@ -15,6 +15,8 @@ from spikewright.machine.axes import only_synapse, weight_words
 from spikewright.machine.mapping import Mapping
 from spikewright.network import Ints, Layer
 
+__all__ = ["unpack", "unpack_lanes"]
+
 
 def unpack_lanes(words: Iterable[int], lanes: int, bits: int) -> Ints:
     """The inverse of :func:`pack_lanes`: shape ``(words, lanes)``, signed."""

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
 
+__all__ = ["Floats", "Ints", "finite", "frozen", "integers"]
+
 GREATEST_INTEGER = 2**62
 GREATEST_REAL = 1e30
 """The greatest magnitudes; sums of what lies beyond could overflow."""

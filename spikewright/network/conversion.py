@@ -36,6 +36,8 @@ from spikewright.records import check_fields
 _Zmax = Annotated[int, Meta(le=ZMAX // 2)]
 """Of a hidden neuron; the output's may have one bit more."""
 
+__all__ = ["NEURONS", "Conversion", "Readout", "drive", "event_value", "exact_settle"]
+
 NEURONS = (
     NeuronModel.IF,
     NeuronModel.BUFFERED,

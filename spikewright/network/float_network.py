@@ -19,6 +19,8 @@ from spikewright.network.limits import ZMAX, Name
 from spikewright.network.neuron import SMAX, NeuronSpec
 from spikewright.records import SCHEMA, check_fields, from_json, to_json
 
+__all__ = ["Activation", "ActivationKind", "FloatLayer", "FloatNetwork", "FloatSynapse"]
+
 
 class ActivationKind(enum.Enum):
     """The ANN's non-linearity behind a layer."""

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from spikewright.network.input import InputSpec
 
+__all__ = ["Frames", "random_frames"]
+
 
 @dataclass(frozen=True)
 class Frames:

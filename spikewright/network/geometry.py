@@ -14,6 +14,17 @@ from spikewright.errors import SpikewrightError
 from spikewright.network.limits import CHANNELS, LAYERS, VALUES, Size
 from spikewright.records import check_fields
 
+__all__ = [
+    "INPUT",
+    "Convolution",
+    "Pair",
+    "Pool",
+    "PoolKind",
+    "Shape",
+    "check_chain",
+    "check_shape",
+]
+
 INPUT = -1
 """The source index that stands for the input frame."""
 

@@ -10,6 +10,8 @@ from spikewright.errors import SpikewrightError
 from spikewright.network.geometry import Shape, check_shape
 from spikewright.records import check_fields
 
+__all__ = ["ISI_STEPS", "InputCode", "InputSpec"]
+
 
 class InputCode(enum.Enum):
     """How the frame becomes events, on the chip."""

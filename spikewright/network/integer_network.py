@@ -8,6 +8,8 @@ from spikewright.network.neuron import NeuronModel
 from spikewright.network.ranges import Ranges, analyse
 from spikewright.network.structure import Structure
 
+__all__ = ["Network", "scans"]
+
 
 class Network(Structure):
     """The integer network, run by the golden model and by the hardware; and its proven ranges."""

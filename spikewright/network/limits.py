@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+__all__ = ["CHANNELS", "LAYERS", "STEPS", "VALUES", "WEIGHT_BITS", "ZMAX", "Name", "Size"]
+
 STEPS = 4096
 """The most time steps, all phases together."""
 WEIGHT_BITS = (2, 8)

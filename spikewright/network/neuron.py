@@ -24,6 +24,18 @@ from spikewright.errors import SpikewrightError
 from spikewright.network.limits import ZMAX
 from spikewright.records import check_fields
 
+__all__ = [
+    "SMAX",
+    "Digits",
+    "Negative",
+    "NeuronModel",
+    "NeuronSpec",
+    "Reset",
+    "Rounding",
+    "Tie",
+    "Window",
+]
+
 SMAX = 8
 """The most spikes a neuron may send in an ordinary step."""
 

@@ -19,6 +19,8 @@ from spikewright.network.input import InputCode
 from spikewright.network.neuron import Negative, NeuronModel, NeuronSpec, Reset, Rounding
 from spikewright.network.structure import Layer, Structure, Synapse
 
+__all__ = ["LayerRanges", "Ranges", "analyse", "signed_bits"]
+
 Interval = tuple[Ints, Ints]
 LARGEST_CURRENT = 2**48
 """Of one step: with 4096 steps, no sum of the analysis leaves 64 bits."""

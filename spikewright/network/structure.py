@@ -21,6 +21,8 @@ from spikewright.network.limits import STEPS, WEIGHT_BITS, Name
 from spikewright.network.neuron import Negative, NeuronModel, NeuronSpec
 from spikewright.records import check_fields
 
+__all__ = ["Layer", "Structure", "Synapse"]
+
 
 @dataclass(frozen=True)
 class Synapse(Convolution):

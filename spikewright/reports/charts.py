@@ -25,6 +25,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
+__all__ = [
+    *("PALETTE", "Curve", "Plot"),
+    *("accuracies", "bars", "course", "image", "plots", "raster", "shares"),
+    *("inline", "standalone"),
+]
+
 SERIES = (
     *("#2a6fdb", "#e08a1e", "#2c9c6a", "#a9b2c0"),
     *("#c2484a", "#8457c9", "#1f97a8", "#8a6d3b"),

@@ -10,6 +10,8 @@ from spikewright.errors import SpikewrightError
 from spikewright.records import SCHEMA
 from spikewright.reports.results import CHOICES, read_result
 
+__all__ = ["compare", "shown_in_tables", "t_of"]
+
 Result = Mapping[str, Any]
 
 

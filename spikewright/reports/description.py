@@ -5,6 +5,8 @@ from __future__ import annotations
 from spikewright.network import InputCode, Layer, Network
 from spikewright.network.neuron import Negative, NeuronModel, NeuronSpec, Reset, Rounding, Tie
 
+__all__ = ["describe"]
+
 _CODES = {
     InputCode.DIRECT: "direct, every pixel's signed digits integrated once",
     InputCode.ISI: "ISI, a pixel's spikes at equal distances",

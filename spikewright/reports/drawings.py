@@ -11,6 +11,8 @@ from spikewright.reports import charts
 from spikewright.reports.comparison import shown_in_tables, t_of
 from spikewright.reports.notation import number, percent
 
+__all__ = ["accuracy_over", "accuracy_over_time", "activity", "frame", "spike_rates", "spikes"]
+
 Facts = Mapping[str, Any]
 
 

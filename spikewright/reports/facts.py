@@ -19,6 +19,8 @@ from spikewright.reports.results import RESULTS, read_result
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sw.passes.quantise import quantisation_error
 
+__all__ = ["EXPECTED", "clocks", "expected", "summarise"]
+
 EXPECTED = "expected.npz"
 EVAL, VERIFY, SYNTH = (f"{command}.json" for command in RESULTS)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+__all__ = ["by", "number", "percent", "points", "span"]
+
 
 def percent(share: float | None, digits: int = 2) -> str:
     """A share as a percentage; a dash for None."""

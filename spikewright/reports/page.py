@@ -12,6 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from spikewright.reports.comparison import shown_in_tables, t_of
 from spikewright.reports.notation import by, number, percent, points, span
 
+__all__ = ["kinds", "render", "render_comparison"]
+
 Facts = Mapping[str, Any]
 
 TEMPLATES = Path(__file__).parent / "templates"

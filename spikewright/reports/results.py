@@ -11,6 +11,8 @@ from spikewright.files import PathLike
 from spikewright.records import read_record, to_builtins
 from spikewright.sim.rtl import compare
 
+__all__ = ["CHOICES", "RESULTS", "Evaluation", "Synthesis", "Verification", "read_result"]
+
 OLDEST = 2
 """The first schema whose evaluations were of this form."""
 

@@ -20,6 +20,8 @@ from spikewright.records import from_builtins
 from spikewright.sw.models import plain, residual
 from spikewright.sw.models.options import Options
 
+__all__ = ["NETS", "build", "fill", "fold", "save"]
+
 NETS: Mapping[str, Callable[[Options], nn.Sequential]] = {
     "mlp": plain.mlp,
     "lenet5": plain.lenet5,

@@ -12,6 +12,8 @@ from spikewright.errors import SpikewrightError
 from spikewright.network import Shape
 from spikewright.sw.activations import LSQ, NQ, QCFS, FakeQuant, QReLU, quantise_weights
 
+__all__ = ["ACTIVATIONS", "Options"]
+
 ACTIVATIONS = ("qcfs", "nq", "hpc", "qffs", "calif", "relu")
 
 _LAMBDA = 2.0

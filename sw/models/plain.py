@@ -13,6 +13,8 @@ from torch import nn
 from spikewright.errors import SpikewrightError
 from spikewright.sw.models.options import Options
 
+__all__ = ["lenet5", "mlp", "vgg8", "vgg9"]
+
 
 def _add(net: nn.Sequential, index: int, layer: nn.Conv2d | nn.Linear, options: Options) -> None:
     """A hidden layer, what normalises it and its activation."""

@@ -16,6 +16,8 @@ from spikewright.records import from_json
 from spikewright.sw.models import nets
 from spikewright.sw.models.user_code import FORMS, call, current_directory_first, described
 
+__all__ = ["load_model", "load_saved"]
+
 _BYTES = 4 * 2**30
 """The largest file of weights that is read."""
 

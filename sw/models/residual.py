@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from spikewright.sw.models.options import Options
 
+__all__ = ["BasicBlock", "SeparableBlock", "mobilenet20", "resnet11"]
+
 _DOWNSAMPLING = 16
 """Height and width of the frame over those of the last block."""
 

@@ -15,6 +15,8 @@ import torch
 from spikewright.errors import SpikewrightError
 from spikewright.files import check_file
 
+__all__ = ["FORMS", "call", "current_directory_first", "described"]
+
 FORMS = (
     "give package.module:callable or file.py:callable, a network saved by spikewright "
     "(.safetensors), or a float network (.npz)"

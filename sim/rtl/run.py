@@ -12,7 +12,7 @@ from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -176,39 +176,13 @@ def simulate(
     network: Network,
     mapping: Mapping,
     frames: Frames,
-    *,
-    backend: Backend = "verilator",
-    trace: bool = True,
-    traced_top: bool = True,
-    stalls: float = 0.0,
-    seed: int = 0,
-    cache: str | os.PathLike[str],
-    brief: bool = False,
-    sources: Sources | None = None,
+    **options: Any,
 ) -> RtlResult:
     """Run `frames`, uint8 ``(N, C, H, W)``, back to back on hardware loaded with `images`.
 
-    `network` gives the geometry alone; its numbers are not used. `trace` collects the states of
-    every layer; `traced_top` says which top is built: without it, neither trace nor activity is
-    there. `sources` is the Verilog to simulate, if not what is generated; `brief` suits runs
-    shorter than the build. `stalls` is the probability that a stream is held in a clock, `seed`
-    draws them and the initial state. Raises SpikewrightError, naming the place, where the
-    hardware does not answer as the protocol says or trace records are missing, doubled or
-    misplaced.
+    `options` and errors as of :func:`simulate_all`.
     """
-    (result,) = simulate_all(
-        [(images, frames)],
-        network,
-        mapping,
-        backend=backend,
-        trace=trace,
-        traced_top=traced_top,
-        stalls=stalls,
-        seed=seed,
-        cache=cache,
-        brief=brief,
-        sources=sources,
-    )
+    (result,) = simulate_all([(images, frames)], network, mapping, **options)
     return result
 
 
@@ -226,9 +200,15 @@ def simulate_all(
     brief: bool = False,
     sources: Sources | None = None,
 ) -> list[RtlResult]:
-    """As :func:`simulate` for several pairs of images and frames, in one run of the simulator.
+    """Run several pairs of images and frames, in one run of the simulator.
 
-    The hardware is reset before each of them. `brief` suits runs shorter than the build.
+    The hardware is reset before each of them. `network` gives the geometry alone; its numbers are
+    not used. `trace` collects the states of every layer; `traced_top` says which top is built:
+    without it, neither trace nor activity is there. `sources` is the Verilog to simulate, if not
+    what is generated; `brief` suits runs shorter than the build. `stalls` is the probability that a
+    stream is held in a clock, `seed` draws them and the initial state. Raises SpikewrightError,
+    naming the place, where the hardware does not answer as the protocol says or trace records are
+    missing, doubled or misplaced.
     """
     if trace and not traced_top:
         raise ValueError("a top without trace has none to collect")

@@ -194,7 +194,7 @@ def _after(
         v_high = np.maximum(np.minimum(u_high, threshold), 0)
     if spec.model is NeuronModel.BURST:
         v_high = np.maximum(np.minimum(u_high, threshold), u_high - spec.most * threshold)
-        return u_low, v_high
+        return np.where(u_high >= threshold, np.minimum(u_low, 0), u_low), v_high
     if spec.zmax is not None or spec.latch or spec.codes:
         v_high = u_high  # the count, the latch or the window may forbid a spike
     v_low = np.where(u_high >= threshold, np.minimum(u_low, 0), u_low)

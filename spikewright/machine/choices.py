@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikewright.network import Pair
+from spikewright.network.geometry import Pair
 
 __all__ = ["LayerPlacement", "Placement"]
 

@@ -37,10 +37,10 @@ from spikewright.network import (
     Ints,
     Layer,
     Network,
-    Pair,
     PoolKind,
     Synapse,
 )
+from spikewright.network.geometry import Pair
 
 __all__ = ["Field", "Item", "LayerSchedule", "Map", "Pass", "Reading", "Schedule", "Share"]
 

@@ -14,7 +14,8 @@ from spikewright.machine.blocks import WORD, Machine
 from spikewright.machine.choices import LayerPlacement, Placement
 from spikewright.machine.memories import make_images
 from spikewright.machine.schedule import Schedule
-from spikewright.network import INPUT, Network, Pair
+from spikewright.network import INPUT, Network
+from spikewright.network.geometry import Pair
 
 __all__ = ["place"]
 

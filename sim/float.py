@@ -357,6 +357,9 @@ class _Layer:
             elif times.final and step == times.total and spec.rounding is not Rounding.NONE:
                 potential = potential + threshold / 2
                 spikes = _rounding(spec, potential, threshold, count)
+            elif spec.levels is not None:
+                potential = potential + threshold / 2
+                spikes = (potential / threshold).floor().clamp(0, spec.levels)
             else:
                 spikes = _step(spec, potential, threshold, count)
             if spec.reset is Reset.ZERO:

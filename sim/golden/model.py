@@ -244,7 +244,7 @@ def _exact_type(network: Network, index: int, peaks: list[int]) -> Any:
     layer = network.layers[index]
     low, high = network.ranges.layers[index].potential
     bound = int(np.abs(layer.bias).max()) + int(max(high.max(), -low.min()))
-    bound += (1 + layer.neuron.smax) * int(layer.threshold.max())
+    bound += (1 + layer.neuron.most) * int(layer.threshold.max())
     for synapse, peak in zip(layer.synapses, peaks, strict=True):
         total = np.abs(synapse.weight).reshape(layer.shape[0], -1).sum(1).max()
         bound += int(total) * (peak * synapse.pool.area << synapse.shift)

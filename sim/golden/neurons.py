@@ -16,6 +16,7 @@ import numpy.typing as npt
 from spikewright.network.neuron import SMAX, Digits, Negative, NeuronSpec, Reset, Rounding, Tie
 
 __all__ = [
+    "burst_spikes",
     "coded_number",
     "fire",
     "greatest_power",
@@ -66,6 +67,9 @@ def fire(
     elif final and spec.rounding is not Rounding.NONE:
         membrane += threshold // 2
         spikes = rounding_spikes(spec, membrane, threshold, count)
+    elif spec.levels is not None:
+        membrane += threshold // 2
+        spikes = burst_spikes(membrane, threshold, spec.levels)
     else:
         spikes = step_spikes(spec, membrane, threshold, count)
     if spec.reset is Reset.ZERO:
@@ -118,6 +122,13 @@ def rounding_spikes(
     if spec.gated:
         n = np.maximum(n, -_given(count))
     return np.clip(n, -1, 1) if spec.rounding is Rounding.ONE else n
+
+
+def burst_spikes(potential: Numbers, threshold: Numbers, levels: int) -> Numbers:
+    """n of burst neurons, ``clip(floor(U / threshold), 0, levels)``, where U holds half a threshold
+    already: ``floor(U / threshold + 1/2)`` of the U before, for odd thresholds too.
+    """
+    return np.clip(_integers(potential) // _integers(threshold), 0, levels)
 
 
 def coded_number(spec: NeuronSpec, potential: Numbers, threshold: Numbers, most: int) -> Numbers:

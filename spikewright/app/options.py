@@ -347,7 +347,7 @@ class Compile(Options):
     neuron: str | None = _word(
         "plain IF (if), buffered IF (HPC), bounded signed IF (QFFS), Ca-LIF, temporal switch "
         "coding (TSC) (as trained, or if)",
-        "if|hpc|qffs|ca-lif|tsc",
+        "if|hpc|qffs|ca-lif|tsc|burst",
     )
     code: str | None = _word(
         "how a frame becomes spikes: as a current (direct), at equal distances (ISI), as a pair "
@@ -363,7 +363,11 @@ class Compile(Options):
         "hpc: when spikes are taken back (below-zero)", "none|below-zero|at-threshold"
     )
     zmax: int | str | None = _neuron(
-        "greatest count: qffs, ca-lif (T)", metavar="N|none", parse=_zmax, low=1, high=ZMAX // 2
+        "greatest count: qffs, ca-lif (T), burst (7)",
+        metavar="N|none",
+        parse=_zmax,
+        low=1,
+        high=ZMAX // 2,
     )
     output_zmax: int | None = _neuron(
         "qffs with counts read out (2 ZMAX + 1)", metavar="N", low=1, high=ZMAX

@@ -44,10 +44,12 @@ NEURONS = (
     NeuronModel.BOUNDED,
     NeuronModel.CALCIUM,
     NeuronModel.TSC,
+    NeuronModel.BURST,
 )
 """The neurons that activations can become."""
 
 _SMAX = {NeuronModel.BUFFERED: 2, NeuronModel.CALCIUM: 1}
+_BURST_LEVELS = 7
 _ALPHA = 0.8
 """What TSC 5.2 takes of the greatest value for a threshold."""
 
@@ -74,8 +76,9 @@ class Conversion:
     - `negative`: when HPC takes spikes back (below-zero)
     - `zmax`: greatest count of a hidden neuron, where its activation saturates (QFFS the levels of
       the activations if they agree, T at most; else and Ca-LIF T; ``"none"``: Ca-LIF as printed,
-      without a bound); `output_zmax` that of a QFFS layer whose counts are the output (the levels
-      of its activation, at most and else 2 zmax + 1, one bit more)
+      without a bound; burst: the levels of the activations if they agree, else 7); `output_zmax`
+      that of a QFFS layer whose counts are the output (the levels of its activation, at most and
+      else 2 zmax + 1, one bit more)
     - `settle`: QFFS's steps after the input (zmax, and what `output_zmax` exceeds T by; where
       `exact`, as many as exactness needs)
     - `rounding`: Ca-LIF's rounding phase (drain)
@@ -177,6 +180,10 @@ class Conversion:
                 f"Smax {self._smax}: Zmax {zmax} bounds the count, so no neuron ever sends as many "
                 "spikes a step; use a smaller Smax, or a greater T or Zmax"
             )
+        if self.neuron is NeuronModel.BURST and steps != 1:
+            raise SpikewrightError(
+                f"T is {steps}; burst neurons send all they have in one time step, so T is 1"
+            )
         pairs = self.neuron is NeuronModel.TSC or self.code is InputCode.TSC
         if pairs and steps < 2:
             raise SpikewrightError(
@@ -204,6 +211,9 @@ class Conversion:
                 if output is None and self.readout is Readout.COUNTS and last.levels is not None:
                     output = min(last.levels, replace(self, zmax=zmax)._last_zmax(steps) or 1)
                 return replace(self, zmax=zmax, output_zmax=output)
+            case NeuronModel.BURST if self.zmax is None:
+                levels = {a.levels for a in (*hidden, last) if a.levels is not None}
+                return replace(self, zmax=levels.pop()) if len(levels) == 1 else self
         return self
 
     def hidden(self, steps: int) -> NeuronSpec:
@@ -221,6 +231,8 @@ class Conversion:
         match self.neuron:
             case NeuronModel.BUFFERED:
                 return 1 / self._smax
+            case NeuronModel.BURST:
+                return 1 / (self._zmax(steps) or 1)
             case NeuronModel.BOUNDED | NeuronModel.CALCIUM:
                 return steps / ((self._last_zmax(steps) if last else self._zmax(steps)) or steps)
         return 1.0
@@ -229,11 +241,12 @@ class Conversion:
         """V(0) of a neuron that stands for `activation`, in thresholds."""
         if self.initial is not None:
             return self.initial
-        if activation.kind is ActivationKind.QRELU:
-            return 0.0
+        if activation.kind is ActivationKind.QRELU:  # Burst neurons round by themselves.
+            return -0.5 if self.neuron is NeuronModel.BURST else 0.0
         rounds = activation.kind is ActivationKind.QCFS
         return {
             NeuronModel.CALCIUM: 0.0,
+            NeuronModel.BURST: 0.0,
             NeuronModel.BUFFERED: 0.5 * rounds,
             NeuronModel.TSC: 0.5 * rounds,
         }.get(self.neuron, 0.5)
@@ -272,7 +285,8 @@ class Conversion:
     def _zmax(self, steps: int) -> int | None:
         if self.zmax == "none":
             return None
-        return steps if self.zmax is None else self.zmax
+        default = _BURST_LEVELS if self.neuron is NeuronModel.BURST else steps
+        return default if self.zmax is None else self.zmax
 
     def _last_zmax(self, steps: int) -> int | None:
         zmax = self._zmax(steps)
@@ -295,6 +309,10 @@ class Conversion:
             case NeuronModel.TSC:
                 window = Window.PER_LAYER if self.window is None else self.window
                 return NeuronSpec.tsc(window, latch=self.latch, tie=self.tie)
+            case NeuronModel.BURST:
+                if zmax is None:
+                    raise SpikewrightError("neuron burst: its levels need Zmax")
+                return NeuronSpec.burst(zmax)
         return NeuronSpec.plain(tie, self.reset)
 
     @property
@@ -353,7 +371,8 @@ _OWNERS: dict[str, tuple[NeuronModel, ...]] = {
     "reset": (NeuronModel.IF,),
     "smax": (NeuronModel.BUFFERED, NeuronModel.CALCIUM),
     "negative": (NeuronModel.BUFFERED,),
-    "zmax": (NeuronModel.BOUNDED, NeuronModel.CALCIUM),
+    "tie": NEURONS[:-1],
+    "zmax": (NeuronModel.BOUNDED, NeuronModel.CALCIUM, NeuronModel.BURST),
     "output_zmax": (NeuronModel.BOUNDED,),
     "settle": (NeuronModel.BOUNDED,),
     "rounding": (NeuronModel.CALCIUM,),

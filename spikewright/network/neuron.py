@@ -9,6 +9,9 @@ the potential U; at the end of the step it decides how many thresholds it sends,
 - downwards, as `negative` says, and with `gated` no more than y;
 - as `digits` says, the greatest power of two in that number, or all of it in binary digits.
 
+Burst neurons work in a single step: U gains half a threshold, rounded down, which V keeps, and n is
+``floor(U / threshold)`` within ``0..levels``.
+
 `docs/neurons.md` has the formulas of the papers and what they leave open.
 """
 
@@ -25,6 +28,7 @@ from spikewright.network.limits import ZMAX
 from spikewright.records import check_fields
 
 __all__ = [
+    "LEVELS",
     "SMAX",
     "Digits",
     "Negative",
@@ -38,6 +42,9 @@ __all__ = [
 
 SMAX = 8
 """The most spikes a neuron may send in an ordinary step."""
+
+LEVELS = 255
+"""The most levels of a burst neuron."""
 
 
 class NeuronModel(enum.Enum):
@@ -61,6 +68,10 @@ class NeuronModel(enum.Enum):
 
     MAX_POOL = "max-pool"
     """Sends the change of the greatest spike count in its window (QFFS 4.5); no threshold."""
+
+    BURST = "burst"
+    """The quantised ANN in one step: sends n = clip(floor(U / threshold + 1/2), 0, `levels`) as a
+    value (kin to Polarity Multi-Spike Mapping, arXiv 2508.14520)."""
 
     INTEGRATOR = "integrator"
     """Accumulates and never fires: the last layer, read out as potentials."""
@@ -141,6 +152,8 @@ class NeuronSpec:
     window: Window = Window.PER_LAYER
     latch: bool = False
     """TSC, overlapped: a neuron that has ceased to fire stays silent: at most one pair."""
+    levels: int | None = None
+    """Burst: the most that a neuron sends, L."""
 
     # -- the papers' neurons ---------------------------------------------------------------------
 
@@ -204,6 +217,11 @@ class NeuronSpec:
         return cls(NeuronModel.MAX_POOL, negative=Negative.AT_THRESHOLD, smax=smax)
 
     @classmethod
+    def burst(cls, levels: int) -> NeuronSpec:
+        """The quantised ANN's neuron of `levels` levels."""
+        return cls(NeuronModel.BURST, levels=levels)
+
+    @classmethod
     def integrator(cls) -> NeuronSpec:
         """Accumulates and never fires."""
         return cls(NeuronModel.INTEGRATOR)
@@ -253,6 +271,11 @@ class NeuronSpec:
             raise SpikewrightError(
                 f"neuron {name}: Zmax bounds a count, which needs the gate to stay above zero"
             )
+        bursts = self.model is NeuronModel.BURST
+        if bursts and (self.levels is None or not 1 <= self.levels <= LEVELS):
+            raise SpikewrightError(
+                f"neuron {name}: {self.levels} levels; it needs 1 to {LEVELS} of them"
+            )
         if self.latch and self.window is not Window.OVERLAPPED:
             raise SpikewrightError(f"neuron {name}: the latch belongs to overlapped windows")
 
@@ -262,6 +285,11 @@ class NeuronSpec:
     def fires(self) -> bool:
         """Whether it ever sends a spike."""
         return self.model is not NeuronModel.INTEGRATOR
+
+    @property
+    def most(self) -> int:
+        """The most that it may send in an ordinary step."""
+        return self.smax if self.levels is None else self.levels
 
     @property
     def sends_pairs(self) -> bool:
@@ -291,7 +319,7 @@ class NeuronSpec:
     @property
     def step_digits(self) -> int:
         """Binary digits of what it may send in an ordinary step; 0 if it never does."""
-        return self.smax.bit_length() if self.fires and not self.codes else 0
+        return self.most.bit_length() if self.fires and not self.codes else 0
 
 
 def _text(value: object) -> object:
@@ -305,5 +333,6 @@ _CHOICES: dict[NeuronModel, set[str]] = {
     NeuronModel.CALCIUM: {"tie", "negative", "gated", "smax", "zmax", "rounding"},
     NeuronModel.TSC: {"tie", "window", "latch"},
     NeuronModel.MAX_POOL: {"negative", "smax"},
+    NeuronModel.BURST: {"levels"},
     NeuronModel.INTEGRATOR: set(),
 }

@@ -157,7 +157,7 @@ def _layer(network: Structure, layer: Layer, before: list[LayerRanges]) -> Layer
             drive = (silent, silent)
         u_low = v_low + drive[0] + driven * layer.bias
         u_high = v_high + drive[1] + driven * layer.bias
-        if last and spec.rounding is not Rounding.NONE:
+        if (last and spec.rounding is not Rounding.NONE) or spec.model is NeuronModel.BURST:
             u_low, u_high = u_low + threshold // 2, u_high + threshold // 2
         low, high = np.minimum(low, u_low), np.maximum(high, u_high)
         v_low, v_high = _after(spec, u_low, u_high, threshold, final=last)
@@ -187,6 +187,9 @@ def _after(
     v_high = np.maximum(np.minimum(u_high, threshold), u_high - threshold)
     if spec.reset is Reset.ZERO:
         v_high = np.maximum(np.minimum(u_high, threshold), 0)
+    if spec.model is NeuronModel.BURST:
+        v_high = np.maximum(np.minimum(u_high, threshold), u_high - spec.most * threshold)
+        return np.where(u_high >= threshold, np.minimum(u_low, 0), u_low), v_high
     if spec.zmax is not None or spec.latch or spec.codes:
         v_high = u_high  # the count, the latch or the window may forbid a spike
     v_low = np.where(u_high >= threshold, np.minimum(u_low, 0), u_low)
@@ -201,7 +204,7 @@ def _after(
 def _spikes(spec: NeuronSpec) -> tuple[int, int]:
     if not spec.fires or spec.codes:
         return 0, 0
-    return (-spec.smax if spec.signed else 0), spec.smax
+    return (-spec.most if spec.signed else 0), spec.most
 
 
 def _most(spec: NeuronSpec, network: Structure, spikes: tuple[int, int]) -> int:

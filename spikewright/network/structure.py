@@ -156,6 +156,11 @@ class Structure:
                 f"network: a rounding phase or a TSC window takes one step after the "
                 f"{self.input_steps} with input, not {self.steps - self.input_steps}"
             )
+        bursts = any(layer.neuron.model is NeuronModel.BURST for layer in self.layers)
+        if bursts and self.steps != 1:
+            raise SpikewrightError(
+                f"network: burst neurons send all they have in one time step; T is {self.steps}"
+            )
         if self.input.code is InputCode.ISI and self.input_steps > ISI_STEPS:
             raise SpikewrightError(
                 f"network: T is {self.input_steps}; the ISI encoder goes to {ISI_STEPS}, beyond "

@@ -114,6 +114,8 @@ def convert(
 
 def _steps(conversion: Conversion, steps: int | None) -> int:
     """T; where it is not given and nothing follows from it, any number will do."""
+    if steps is None and conversion.neuron is NeuronModel.BURST:
+        return 1
     if steps is None:
         indifferent = (NeuronModel.IF, NeuronModel.BUFFERED)
         if conversion.neuron not in indifferent or conversion.code is InputCode.EVENTS:

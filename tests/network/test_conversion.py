@@ -20,6 +20,9 @@ from spikewright.network import (
 from spikewright.network.conversion import NEURONS, Readout, drive, event_value, exact_settle
 from spikewright.network.neuron import Negative, Rounding, Tie, Window
 from spikewright.records import from_json, to_json
+from spikewright.sim.golden.model import Golden
+from spikewright.sw.passes.convert import convert
+from spikewright.sw.passes.quantise import quantise
 
 QCFS = Activation(ActivationKind.QCFS, np.ones(1), 4)
 RELU = Activation(ActivationKind.RELU)
@@ -39,11 +42,15 @@ def test_defaults_are_the_papers():
     assert named(neuron="tsc").hidden(8) == NeuronSpec.tsc()
     assert named(neuron="tsc", window="overlapped").hidden(8).tie is Tie.HOLDS
     assert {named(neuron=model.value).last(8) for model in NEURONS} == {NeuronSpec.integrator()}
-    assert [named(neuron=model.value).start(RELU) for model in NEURONS] == [0.5, 0, 0.5, 0, 0]
-    assert [named(neuron=model.value).start(QCFS) for model in NEURONS] == [0.5, 0.5, 0.5, 0, 0.5]
-    assert {named(neuron=model.value).start(QRELU) for model in NEURONS} == {0}
+    starts = (
+        (RELU, [0.5, 0, 0.5, 0, 0, 0]),
+        (QCFS, [0.5, 0.5, 0.5, 0, 0.5, 0]),
+        (QRELU, [0, 0, 0, 0, 0, -0.5]),
+    )
+    for activation, expected in starts:
+        assert [named(neuron=m.value).start(activation) for m in NEURONS] == expected
     shares = [(named(neuron=m.value).share, named(neuron=m.value).percentile) for m in NEURONS]
-    assert shares == [(1, 99.9)] * 4 + [(0.8, 100)]
+    assert shares == [(1, 99.9)] * 4 + [(0.8, 100), (1, 99.9)]
 
 
 def trained(*activations):
@@ -245,3 +252,25 @@ def test_settle_steps():
     assert named(neuron="qffs", readout=Readout.COUNTS).settle_steps(network, 3) == 7
     assert named(neuron="qffs", exact=True).settle_steps(network, 3) == 6
     assert named(neuron="qffs", settle=1).settle_steps(network, 3) == 1
+
+
+def test_burst_is_the_quantised_ann():
+    """The golden model's counts are the levels of QCFS, those of QReLU rounded down."""
+    conversion = named(neuron="burst")
+    assert conversion.hidden(1) == NeuronSpec.burst(7)
+    none = Activation(ActivationKind.NONE)
+    assert conversion.suited(trained(QCFS, none), 1).hidden(1) == NeuronSpec.burst(4)
+    with pytest.raises(SpikewrightError, match="burst neurons send all they have in one time step"):
+        conversion.check_steps(2)
+    with pytest.raises(SpikewrightError, match="tie is not a choice of this model"):
+        named(neuron="burst", tie="holds")
+    frames = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    for activation, half in ((QCFS, 0.5), (QRELU, 0.0)):
+        network = convert(trained(activation, none), conversion)
+        counts = Golden(quantise(network, steps=1)).run(frames).spike_counts[0].ravel()
+        levels = activation.levels
+        exact = np.arange(256) / 255 * levels + half
+        expected = np.clip(np.floor(exact), 0, levels)
+        away = np.abs(exact - np.rint(exact)) > 0.02
+        np.testing.assert_array_equal(counts[away], expected[away])
+        assert set(counts) == set(range(levels + 1))

@@ -108,7 +108,7 @@ def run_exact(network, real, frames):
     return snn(real, frames, steps, settle=settle, dtype=torch.float64, batch=3)
 
 
-CASES = [(neuron, InputCode.DIRECT) for neuron in NEURONS] + [
+CASES = [(neuron, InputCode.DIRECT) for neuron in (*NEURONS, "burst")] + [
     (neuron, code)
     for code in InputCode
     for neuron in ("if", "tsc", "tsc-overlapped", "max-pool")

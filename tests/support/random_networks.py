@@ -94,7 +94,7 @@ def random_network(rng: np.random.Generator, **bounds: Any) -> Network:
     Raises ValueError where no network of these bounds is found.
     """
     wanted = Bounds(**bounds)
-    if wanted.neuron not in NEURONS:
+    if wanted.neuron not in (*NEURONS, "burst"):
         raise ValueError(f"neuron {wanted.neuron!r} is not one of {', '.join(NEURONS)}")
     for trial in range(_TRIALS):
         # Later trials draw smaller networks, so that the search ends.
@@ -190,6 +190,7 @@ def _untuned(rng: np.random.Generator, wanted: Bounds) -> Network:
     fewest = 1 if rng.random() < 0.1 else min(2, wanted.max_layers)
     layers = max(3 if wanted.pools else 1, _between(rng, (fewest, wanted.max_layers)))
     steps, bits = _between(rng, wanted.steps), _between(rng, wanted.weight_bits)
+    steps = 1 if wanted.neuron == "burst" else steps
     input_bits = _between(rng, wanted.input_bits)
     shape = (_between(rng, (1, 3)), _between(rng, wanted.side), _between(rng, wanted.side))
     seed = int(rng.integers(1, 2**32)) if wanted.code is InputCode.BERNOULLI else 1
@@ -241,7 +242,7 @@ def _after(rng: np.random.Generator, wanted: Bounds, layers: Sequence[Layer]) ->
     """Steps without input: a final one, or time to settle, as QFFS has it."""
     if any(layer.neuron.final for layer in layers):
         return 1
-    if wanted.neuron == "if":
+    if wanted.neuron in ("if", "burst"):
         return 0
     most = max(layer.neuron.zmax or 0 for layer in layers)
     return int(rng.integers(0, max(2, most) + 1) * (rng.random() < 0.6))
@@ -266,6 +267,8 @@ def _neuron(rng: np.random.Generator, model: str) -> NeuronSpec:
             return NeuronSpec.calcium(smax, _one_of(rng, Rounding), zmax=zmax, tie=tie)
         case "tsc":
             return NeuronSpec.tsc(tie=tie)
+        case "burst":
+            return NeuronSpec.burst(int(rng.choice([1, 3, 5, 7, 8, 15])))
         case "tsc-overlapped":
             return NeuronSpec.tsc(Window.OVERLAPPED, latch=rng.random() < 0.5, tie=tie)
     raise ValueError(f"no neuron {model!r}")
@@ -456,7 +459,7 @@ def _reach(rng: np.random.Generator, network: Network, spec: NeuronSpec) -> floa
     """Most spikes a step of a neuron that is not to saturate: for several a step, some of them."""
     if spec.codes:
         return (network.input_steps - 1) / network.steps
-    most = rng.uniform(1, spec.smax) if spec.smax > 1 else 1.0
+    most = rng.uniform(1, spec.most) if spec.most > 1 else 1.0
     return most if spec.zmax is None else min(most, spec.zmax / network.steps)
 
 

@@ -243,6 +243,14 @@ def run_layer(network, index, trains, seen):
             elif per_layer:
                 n = coded(spec, u, th, network.input_steps, seen)
                 v[place] = u - n * th
+            elif spec.model is NeuronModel.BURST:
+                exact = Fraction(u, th) + Fraction(1, 2)
+                seen["tie"] += exact == math.floor(exact)
+                seen["silent"] += exact < 1
+                seen["clipped"] += exact >= spec.levels + 1
+                n = max(0, min(spec.levels, math.floor(exact)))
+                u += th // 2
+                v[place] = u - n * th
             elif switches:
                 seen["tie"] += u == th
                 active = u > th or (u == th and spec.tie is Tie.FIRES)

@@ -28,7 +28,7 @@ from spikewright.network import (
 from spikewright.network.neuron import Negative, Reset, Rounding, Window
 from spikewright.sim.golden.model import Golden
 
-MODELS = ("if", "hpc", "qffs", "ca-lif", "pool", "tsc", "tsc-overlapped", "max-pool")
+MODELS = ("if", "hpc", "qffs", "ca-lif", "pool", "tsc", "tsc-overlapped", "max-pool", "burst")
 
 
 #  random networks
@@ -52,6 +52,8 @@ def some_spec(r, model, last):
     if model == "ca-lif":
         zmax = r.choice([None, None, 1, 3]) if gated else None
         return NeuronSpec.calcium(smax, r.choice(list(Rounding)), gated=gated, zmax=zmax, tie=tie)
+    if model == "burst":
+        return NeuronSpec.burst(r.choice([1, 3, 6, 7, 8]))
     if model == "tsc":
         return NeuronSpec.tsc(tie=tie)
     return NeuronSpec.tsc(Window.OVERLAPPED, latch=r.random() < 0.5, tie=tie)
@@ -149,6 +151,8 @@ def some_network(r, model, code):
             shapes[index + 1] = layers[-1].shape
     steps = r.choice([1, 2, 3, 5, 8, 12])
     after = r.choice([0, 0, 1, 3])
+    if any(layer.neuron.levels is not None for layer in layers):
+        steps, after = 1, 0
     if any(layer.neuron.final for layer in layers):
         after = 1
     return Network(spec, steps + after, 5, tuple(layers), steps)
@@ -202,6 +206,7 @@ EDGES = {
     "tsc": {"tie", "clipped"},
     "tsc-overlapped": {"tie", "ceases", "latched"},
     "max-pool": {"falls", "not a power"},
+    "burst": {"tie", "silent", "clipped"},
 }
 
 

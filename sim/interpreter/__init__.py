@@ -1,0 +1,7 @@
+"""Executes program and memory images of the second machine in NumPy, operation for operation."""
+
+from spikewright.sim.interpreter.core import Core, LayerRun
+from spikewright.sim.interpreter.machine import ImageRun, Interpreter
+from spikewright.sim.interpreter.trace import LayerTrace, outputs, traces
+
+__all__ = ["Core", "ImageRun", "Interpreter", "LayerRun", "LayerTrace", "outputs", "traces"]

@@ -1,0 +1,58 @@
+"""What the interpreter did, by neuron: the schedule tells which neuron every lane was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikewright.machine.schedule import Schedule
+from spikewright.network import Ints
+from spikewright.sim.interpreter.machine import ImageRun
+
+__all__ = ["LayerTrace", "outputs", "traces"]
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """One layer: int64 ``(T, C, H, W)`` membranes and spikes, and which neurons were computed.
+
+    `times` counts how often each neuron ``(C, H, W)`` was computed: once, or never where no reader
+    needs it (what pooling drops).
+    """
+
+    name: str
+    membranes: Ints
+    spikes: Ints
+    times: Ints
+
+
+def traces(schedule: Schedule, run: ImageRun) -> list[LayerTrace]:
+    """The trace of every layer."""
+    found = []
+    for layer, cores in zip(schedule.layers, run.layers, strict=True):
+        shape = (schedule.network.steps, *layer.layer.shape)
+        membranes, spikes = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        times = np.zeros(layer.layer.shape, np.int64)
+        for core, done in enumerate(cores):
+            for item, v, n in zip(layer.items(core), done.membranes, done.spikes, strict=True):
+                neurons = layer.neurons(item)
+                there = neurons[:, 0] >= 0
+                at = tuple(neurons[there].T)
+                membranes[:, *at], spikes[:, *at] = v[:, there], n[:, there]
+                np.add.at(times, at, 1)
+        found.append(LayerTrace(layer.layer.name, membranes, spikes, times))
+    return found
+
+
+def outputs(schedule: Schedule, run: ImageRun) -> Ints:
+    """The outputs in (c, y, x) order, as the readout has them."""
+    last = schedule.layers[-1]
+    channels, height, width = last.layer.shape
+    places = [
+        last.output_address(c, y, x)
+        for c in range(channels)
+        for y in range(height)
+        for x in range(width)
+    ]
+    return np.array([run.readout[place] for place in places], np.int64)

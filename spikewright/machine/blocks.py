@@ -1,0 +1,287 @@
+"""What the blocks of the second machine are built with: one frozen contract each, and the machine.
+
+A block's parameters own its derived widths and its latency in clocks; hardware, schedule, packing
+and interpreter read them here. Nothing of a network is among them: T, layers, shapes and learnt
+numbers are contents of the memories.
+
+    items -> walker -> spike memory -> picker -> weight row -> lanes -> fire units -> pool -> packer
+                            ^                                                                   |
+                            +---------------------------- router -------------------------------+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from spikewright.errors import SpikewrightError
+from spikewright.network import NeuronModel
+
+__all__ = [
+    "WORD",
+    "FireUnit",
+    "Lanes",
+    "Machine",
+    "Packer",
+    "Picker",
+    "Pool",
+    "Router",
+    "SpikeMemory",
+    "Walker",
+    "address_bits",
+]
+
+WORD = 36
+"""Bits of a spike word, a program word and a word on the router: those of a block RAM."""
+
+
+def address_bits(depth: int) -> int:
+    """Bits that address `depth` words, at least one."""
+    return max(1, (depth - 1).bit_length())
+
+
+def _check(block: str, **at_least: tuple[int, int]) -> None:
+    for name, (value, least) in at_least.items():
+        if value < least:
+            raise SpikewrightError(f"{block}: {name} is {value}; at least {least} is needed")
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Offers, item by item, the words of its fields: one word a clock.
+
+    `axis_entries` bounds the axis tables of all layers; an item is fetched in `fetch` clocks while
+    the one before is walked, so that an item of fewer words costs `fetch` clocks.
+    """
+
+    axis_entries: int = 512
+    fetch: ClassVar[int] = 5
+
+    def __post_init__(self) -> None:
+        _check("walker", axis_entries=(self.axis_entries, 2))
+
+
+@dataclass(frozen=True)
+class SpikeMemory:
+    """Words of `WORD` bits for the maps that a core reads; one write and one read a clock.
+
+    Address to data takes `latency` clocks (the output register is used).
+    """
+
+    words: int = 1024
+    latency: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check("spike memory", words=(self.words, 2))
+
+
+@dataclass(frozen=True)
+class Picker:
+    """Takes a set bit of a word a clock, the lowest first, and makes an event of it.
+
+    A queue of `queue` words stands in front of it. Words without a bit that end no pass never enter
+    the queue. `latency` is from the walker's address to the word's first event, with the queue
+    empty: memory, mask, queue and pick.
+    """
+
+    queue: int = 16
+    latency: ClassVar[int] = 8
+
+    def __post_init__(self) -> None:
+        _check("picker", queue=(self.queue, 4))
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """`count` accumulators of `accumulator_bits` bits, which wrap; each adds a weight a clock.
+
+    Lane l belongs to fire unit ``l % fire_units`` and is its slot ``l // fire_units``. An event
+    reaches slot s one clock after slot s - 1. `latency` is from the event to the accumulator of
+    slot 0; `sharing` cores read one weight memory (true dual port where 2).
+    """
+
+    count: int = 16
+    weight_bits: int = 8
+    weight_rows: int = 1024
+    accumulator_bits: int = 18
+    sharing: int = 1
+    latency: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        _check(
+            "lanes",
+            count=(self.count, 2),
+            weight_bits=(self.weight_bits, 2),
+            weight_rows=(self.weight_rows, 2),
+            accumulator_bits=(self.accumulator_bits, self.weight_bits),
+        )
+        if self.sharing not in (1, 2):
+            raise SpikewrightError(f"lanes: {self.sharing} cores on a weight memory; 1 or 2 can be")
+
+
+@dataclass(frozen=True)
+class FireUnit:
+    """Decides one neuron a clock; `count` of them a core, every one with all of `models`.
+
+    A parameter word holds an unsigned threshold in its low `threshold_bits` and a signed drive in
+    the `drive_bits` above. Membranes, the held current and all sums of the unit have
+    `membrane_bits`; the accumulator is shifted left by the layer's 0..`largest_shift` as it comes
+    in. `burst_levels` bounds what a burst neuron sends. `latency` is from reading V to V written:
+    the least distance of two hand-overs of the same lane.
+    """
+
+    count: int = 2
+    models: tuple[NeuronModel, ...] = (NeuronModel.IF, NeuronModel.BURST, NeuronModel.INTEGRATOR)
+    membrane_bits: int = 24
+    threshold_bits: int = 17
+    drive_bits: int = 19
+    largest_shift: int = 15
+    burst_levels: int = 15
+    parameter_rows: int = 256
+
+    def __post_init__(self) -> None:
+        _check(
+            "fire unit",
+            count=(self.count, 1),
+            threshold_bits=(self.threshold_bits, 1),
+            drive_bits=(self.drive_bits, 2),
+            parameter_rows=(self.parameter_rows, 1),
+        )
+        if max(self.threshold_bits, self.drive_bits) > self.membrane_bits:
+            raise SpikewrightError(
+                f"fire unit: parameters of {self.threshold_bits} and {self.drive_bits} bits do not "
+                f"fit membranes of {self.membrane_bits}"
+            )
+
+    @property
+    def digits(self) -> int:
+        """Compare-and-subtract stages: binary digits of the most that a neuron sends in a step."""
+        return self.burst_levels.bit_length() if NeuronModel.BURST in self.models else 1
+
+    @property
+    def latency(self) -> int:
+        """Read V, add the drive, add the current, a stage a digit, write back."""
+        return 4 + self.digits
+
+    @property
+    def parameter_bits(self) -> int:
+        """Width of a parameter word."""
+        return self.threshold_bits + self.drive_bits
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Sums of `bits` bits, unsigned, of what the members of a window send; behind each fire unit.
+
+    An entry for each step, packed window and slot: `depth` of them. `latency` is from what the fire
+    unit sends to the sum, and the least distance of two members of the same slot.
+    """
+
+    bits: int = 8
+    depth: int = 256
+    latency: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check("pool", bits=(self.bits, 1), depth=(self.depth, 1))
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Makes words of the values of consecutive tiles, a word for each digit plane and step.
+
+    `partial` words wait for the tiles that complete them, each of a step and plane; a layer whose
+    words are complete after one tile needs none. `latency` is from a step's last value to its
+    first word; the other planes follow, one a clock.
+    """
+
+    partial: int = 64
+    latency: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check("packer", partial=(self.partial, 1))
+
+
+@dataclass(frozen=True)
+class Router:
+    """Brings words of `WORD` bits and `address_bits` address bits to all cores, one a clock in all.
+
+    `latency` is from a packer's word to the last core's memory, for one core; each further core is
+    two clocks more (one to collect, one to broadcast).
+    """
+
+    address_bits: int = 16
+    latency: ClassVar[int] = 8
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`cores` equal cores on one router, a sequencer that runs the program, and a readout.
+
+    `program_words` and `outputs` are the depths of the program memory and of the readout.
+    """
+
+    cores: int = 1
+    walker: Walker = field(default_factory=Walker)
+    spikes: SpikeMemory = field(default_factory=SpikeMemory)
+    picker: Picker = field(default_factory=Picker)
+    lanes: Lanes = field(default_factory=Lanes)
+    fire: FireUnit = field(default_factory=FireUnit)
+    pool: Pool = field(default_factory=Pool)
+    packer: Packer = field(default_factory=Packer)
+    router: Router = field(default_factory=Router)
+    program_words: int = 2048
+    outputs: int = 1024
+
+    sources: ClassVar[int] = 4
+    """Most maps that a layer reads."""
+    passes: ClassVar[int] = 16
+    """Most digit planes of all sources of a layer together."""
+    start: ClassVar[int] = 24
+    """Clocks from the last word of a layer to the first event of the next, besides the router's."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.cores <= 32:
+            raise SpikewrightError(f"machine: {self.cores} cores; 1 to 32 can be built")
+        if self.lanes.count % self.fire.count:
+            raise SpikewrightError(
+                f"machine: {self.lanes.count} lanes cannot be dealt to {self.fire.count} fire units"
+            )
+        if self.cores % self.lanes.sharing:
+            raise SpikewrightError(f"machine: {self.cores} cores cannot share weights in pairs")
+
+    @property
+    def slots(self) -> int:
+        """Lanes of a fire unit, one of which it takes a clock."""
+        return self.lanes.count // self.fire.count
+
+    @property
+    def weight_memories(self) -> int:
+        """Memory m serves the cores ``m * sharing`` and, where shared, the next."""
+        return self.cores // self.lanes.sharing
+
+    def gap(self, slots: int) -> int:
+        """Clocks between two hand-overs of an item that has `slots` slots."""
+        return max(slots, self.fire.latency)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The named widths of all records."""
+        return {
+            "axis": address_bits(self.walker.axis_entries),
+            "spike": address_bits(self.spikes.words),
+            "weight": address_bits(self.lanes.weight_rows),
+            "parameter": address_bits(self.fire.parameter_rows),
+            "map": self.router.address_bits,
+            "slot": address_bits(self.slots),
+            "core": 6,
+            "layer": 8,
+            "step": 10,
+            "pass": address_bits(self.passes),
+            "source": address_bits(self.sources),
+            "plane": 4,
+            "bit": address_bits(WORD),
+            "taps": 8,
+            "tiles": 12,
+            "groups": 8,
+            "levels": self.fire.digits,
+        }

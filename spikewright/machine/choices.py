@@ -1,0 +1,50 @@
+"""What a mapper chooses for a network on a machine; everything else follows (:mod:`.schedule`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikewright.network.geometry import Pair
+
+__all__ = ["LayerPlacement", "Placement"]
+
+
+@dataclass(frozen=True)
+class LayerPlacement:
+    """How one layer is cut.
+
+    - `channels`: output channels of a group; a multiple of the fire units, at most 36
+    - `pool`: the window whose sum is sent, which all readers of the layer pool; (1, 1) where
+      readers sum on their own
+    - `members`: positions of one window in an item; each divides the side of `pool`
+    - `windows`: neighbouring windows of a row in an item: a *tile*
+    - `word`: tiles that fill a word; a row is computed to the end of its last word
+    - `group_shares`, `tile_shares`: groups are dealt to so many rows of cores, tiles to so many
+      cores of a row; core ``g * tile_shares + t`` has part g of the groups and t of the tiles
+    """
+
+    channels: int
+    pool: Pair = (1, 1)
+    members: Pair = (1, 1)
+    windows: int = 1
+    word: int = 1
+    group_shares: int = 1
+    tile_shares: int = 1
+
+    @property
+    def positions(self) -> int:
+        """Output positions that an item computes."""
+        return self.windows * self.members[0] * self.members[1]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the map that a word holds."""
+        return self.windows * self.word
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The choices for every layer; `frame_columns` of the input frame lie in a word."""
+
+    layers: tuple[LayerPlacement, ...]
+    frame_columns: int = 1

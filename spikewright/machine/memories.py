@@ -1,0 +1,375 @@
+"""What the memories of the second machine hold for a schedule: program, axes, weights, parameters.
+
+- program: words of 36 bits, :class:`~spikewright.machine.configuration.Instruction` and records;
+- axis: :class:`~spikewright.machine.configuration.AxisEntry`, the same in every core;
+- weights of each weight memory: rows of one weight a lane, lane 0 in the lowest bits;
+- parameters of each fire unit: two words a row, at twice the row's number: threshold and bias, then
+  threshold and first drive (bias and V(0), and half the threshold of burst neurons). Row
+  ``base + group * slots + slot`` serves slot ``slot`` of every position.
+
+A lane without a neuron has no weights and an unreachable threshold; in a layer that sends membranes
+it starts at the least number, which wins no argmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from spikewright.errors import SpikewrightError
+from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.configuration import (
+    ALL_CORES,
+    MODELS,
+    RECORDS,
+    AxisEntry,
+    Instruction,
+    KeepRecord,
+    LayerRecord,
+    Opcode,
+    PassRecord,
+    Send,
+    ShareRecord,
+    SourceRecord,
+    record_words,
+)
+from spikewright.machine.fields import Record
+from spikewright.machine.schedule import LayerSchedule, Schedule
+from spikewright.network import INPUT, Ints, NeuronModel, Tie
+from spikewright.network.neuron import Reset
+
+__all__ = ["Images", "make_images"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The contents of all memories, as unsigned words, without the unused rest.
+
+    `weights` has a list for each weight memory, `parameters` for each core one of each fire unit.
+    """
+
+    program: list[int]
+    axis: list[int]
+    weights: list[list[int]]
+    parameters: list[list[list[int]]]
+
+
+def make_images(schedule: Schedule) -> Images:
+    """The images; raises SpikewrightError where a memory is too small or a number does not fit."""
+    return _Packing(schedule).images()
+
+
+@dataclass
+class _Axes:
+    """The axis tables; equal ones are stored once."""
+
+    entries: list[AxisEntry] = field(default_factory=list)
+    bases: dict[tuple[AxisEntry, ...], int] = field(default_factory=dict)
+
+    def place(self, table: Iterable[AxisEntry]) -> int:
+        key = tuple(table)
+        if key not in self.bases:
+            self.bases[key] = len(self.entries)
+            self.entries += key
+        return self.bases[key]
+
+
+class _Packing:
+    """Allocates as it goes, layer after layer."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule, self.machine = schedule, schedule.machine
+        machine = self.machine
+        self.axes = _Axes()
+        self.weights: list[list[int]] = [[] for _ in range(machine.weight_memories)]
+        self.parameters: list[list[list[int]]] = [
+            [[] for _ in range(machine.fire.count)] for _ in range(machine.cores)
+        ]
+        self.keeps = [_keeps(schedule, core) for core in range(machine.cores)]
+        self.program: list[int] = []
+
+    def images(self) -> Images:
+        self._each(Opcode.KEEP, 1, lambda core: self.keeps[core][INPUT])
+        for layer in self.schedule.layers:
+            self._layer(layer)
+            if layer.index == 0:
+                self._instruct(Opcode.FRAME)
+            self._instruct(Opcode.RUN)
+        self._instruct(Opcode.END)
+        machine, widths = self.machine, self.machine.widths
+        axis = [entry.encode(widths) for entry in self.axes.entries]
+        _fits("program memory", len(self.program), machine.program_words)
+        _fits("axis memory", len(axis), machine.walker.axis_entries)
+        for rows in self.weights:
+            _fits("weight memory", len(rows), machine.lanes.weight_rows)
+        for units in self.parameters:
+            _fits("parameter memory", len(units[0]) // 2, machine.fire.parameter_rows)
+        return Images(self.program, axis, self.weights, self.parameters)
+
+    # -- program ---------------------------------------------------------------------------------
+
+    def _instruct(
+        self, opcode: Opcode, core: int = ALL_CORES, index: int = 0, record: Record | None = None
+    ) -> None:
+        widths = self.machine.widths
+        size = 0 if record is None else record_words(RECORDS[opcode], widths)
+        self.program.append(Instruction(opcode, core, index, size).encode(widths))
+        if record is not None:
+            bits = record.encode(widths)
+            self.program += [bits >> WORD * n & (1 << WORD) - 1 for n in range(size)]
+
+    def _each(self, opcode: Opcode, index: int, made: Callable[[int], Record]) -> None:
+        """A record of every core; one for all where all are equal."""
+        records = [made(core) for core in range(self.machine.cores)]
+        if len(set(records)) == 1:
+            self._instruct(opcode, ALL_CORES, index, records[0])
+            return
+        for core, record in enumerate(records):
+            self._instruct(opcode, core, index, record)
+
+    def _layer(self, layer: LayerSchedule) -> None:
+        self._instruct(Opcode.LAYER, record=layer_record(layer))
+        shares = self._shares(layer)
+        self._each(Opcode.SHARE, 0, lambda core: shares[core])
+        if layer.send is Send.PLANES:
+            self._each(Opcode.KEEP, 0, lambda core: self.keeps[core][layer.index])
+        for number in range(len(layer.readings)):
+            made = [self._source(layer, number, core) for core in range(self.machine.cores)]
+            self._each(Opcode.SOURCE, number, lambda core, made=made: made[core])  # type: ignore[misc]
+        for number, one in enumerate(layer.passes):
+            self._instruct(
+                Opcode.PASS,
+                index=number,
+                record=PassRecord(one.reading, one.plane, one.doubles, 0),
+            )
+
+    def _source(self, layer: LayerSchedule, number: int, core: int) -> SourceRecord:
+        reading, widths = layer.readings[number], self.machine.widths
+        rows, source = layer.field(reading), reading.map
+        keep = self.keeps[core][reading.source]
+        top = WORD - source.values
+        return SourceRecord(
+            base=(keep.at - keep.start) % (1 << widths["spike"]),
+            frame=reading.source == INPUT,
+            blocks=source.blocks - 1,
+            word_step=source.blocks * source.time_words,
+            block_step=source.time_words,
+            row_step=source.row_words,
+            time_step=source.planes,
+            weight_base=(layer.first_row(number) - top) % (1 << widths["weight"]),
+            weight_word=rows.word,
+            weight_block=rows.block,
+            weight_row=rows.row,
+            axis_y=self.axes.place(axis_table(layer, number, 0, widths["weight"])),
+            axis_x=self.axes.place(axis_table(layer, number, 1, widths["weight"])),
+        )
+
+    # -- shares, weights and parameters ----------------------------------------------------------
+
+    def _shares(self, layer: LayerSchedule) -> list[ShareRecord]:
+        weight_bases = self._place_weights(layer)
+        return [self._share(layer, core, weight_bases[core]) for core in range(self.machine.cores)]
+
+    def _share(self, layer: LayerSchedule, core: int, weight_base: int) -> ShareRecord:
+        share, place = layer.share(core), layer.placement
+        if share.idle:
+            return ShareRecord()
+        units = self.parameters[core]
+        base = len(units[0]) // 2
+        for group in range(share.first_group, share.first_group + share.groups):
+            for unit, words in enumerate(units):
+                words += parameter_words(layer, group, unit)
+        y, x = divmod(share.first_tile, layer.tiles_x)
+        if layer.send is Send.PLANES:
+            sent = layer.map
+            word = share.first_tile // place.word
+            out = (word * sent.blocks + share.first_group) * sent.time_words
+        else:
+            out = layer.output_address(share.first_group * layer.pitch, y, x)
+        return ShareRecord(
+            groups=share.groups,
+            tiles=share.tiles - 1,
+            first=layer.tiles_x - 1 - x,
+            item_y=y * layer.parts[0],
+            item_x=x * layer.parts[1],
+            weight_base=weight_base,
+            parameter_base=base,
+            out=out,
+        )
+
+    def _place_weights(self, layer: LayerSchedule) -> list[int]:
+        """Appends the layer's weights to every memory; where each core's first group lies."""
+        sharing = self.machine.lanes.sharing
+        bases = []
+        for memory, rows in enumerate(self.weights):
+            shares = [layer.share(memory * sharing + n) for n in range(sharing)]
+            used = [share for share in shares if not share.idle]
+            first = min((share.first_group for share in used), default=0)
+            end = max((share.first_group + share.groups for share in used), default=0)
+            base = len(rows)
+            for group in range(first, end):
+                rows += weight_rows(layer, group, self.machine)
+            bases += [base + (share.first_group - first) * layer.group_rows for share in shares]
+        return [base * (not layer.share(core).idle) for core, base in enumerate(bases)]
+
+
+def layer_record(layer: LayerSchedule) -> LayerRecord:
+    """What all cores know of `layer`."""
+    place, spec, network = layer.placement, layer.layer.neuron, layer.network
+    planes = layer.send is Send.PLANES
+    position = layer.groups * layer.pitch
+    return LayerRecord(
+        layer=layer.index,
+        steps=network.steps - 1,
+        walks=layer.walks - 1,
+        driven=network.input_steps - 1,
+        hold=layer.direct,
+        passes=len(layer.passes) - 1,
+        shift=layer.shift,
+        weight_group=layer.group_rows,
+        model=MODELS.index(spec.model),
+        holds=spec.tie is Tie.HOLDS,
+        zero=spec.reset is Reset.ZERO,
+        levels=spec.levels or 0,
+        slots=layer.slots - 1,
+        members=place.members[0] * place.members[1] - 1,
+        windows=place.windows - 1,
+        parts_y=layer.parts[0] - 1,
+        parts_x=layer.parts[1] - 1,
+        row=layer.tiles_x - 1,
+        send=layer.send,
+        planes=layer.map.planes - 1 if planes else 0,
+        word=place.word - 1,
+        out_word=layer.map.blocks * layer.map.time_words if planes else position,
+        out_group=layer.map.time_words if planes else layer.pitch,
+    )
+
+
+def axis_table(layer: LayerSchedule, number: int, axis: int, weight_bits: int) -> list[AxisEntry]:
+    """Entries of the item rows (axis 0) or item columns (axis 1) of reading `number`."""
+    reading = layer.readings[number]
+    rows, source = layer.field(reading), reading.map
+    items = (layer.height, layer.tiles_x)[axis] * layer.parts[axis]
+    top = WORD - source.values
+    table = []
+    for item in range(items):
+        first, last, cut = layer.span(reading, axis, item)
+        if axis == 0:
+            table.append(AxisEntry(first * source.row_words, cut * rows.row, last - first))
+            continue
+        if last < first:  # a tile beyond the width: one word, of which nothing is used
+            table.append(AxisEntry(low=WORD - 1))
+            continue
+        word, end = first // source.columns, last // source.columns
+        ahead = first - word * source.columns
+        table.append(
+            AxisEntry(
+                spike=word * source.blocks * source.time_words,
+                weight=(cut - ahead) * rows.tap % (1 << weight_bits),
+                count=end - word,
+                low=top + ahead * source.pitch,
+                high=top + (last - end * source.columns + 1) * source.pitch - 1,
+            )
+        )
+    return table
+
+
+def weight_rows(layer: LayerSchedule, group: int, machine: Machine) -> list[int]:
+    """The weight rows of a channel group: for every tap of the united fields, a weight a lane."""
+    channels = slice(group * layer.pitch, (group + 1) * layer.pitch)
+    found = []
+    for reading in layer.readings:
+        rows, source = layer.field(reading), reading.map
+        weight = reading.weight[channels]
+        out, c, ky, kx = weight.shape
+        lanes = np.zeros((rows.rows, machine.lanes.count), np.int64)
+        channel = np.arange(c)
+        block = channel // source.pitch * rows.block + channel % source.pitch
+        for k, (dy, dx) in enumerate(layer.offsets()):
+            uy = np.arange(ky) + dy * reading.stride[0]
+            ux = np.arange(kx) + dx * reading.stride[1]
+            at = uy[:, None, None] * rows.row + ux[:, None] * rows.tap + block
+            lanes[at, k * layer.pitch : k * layer.pitch + out] = weight.transpose(2, 3, 1, 0)
+        found.append(lanes)
+    return _joined(np.concatenate(found), machine.lanes.weight_bits)
+
+
+def parameter_words(layer: LayerSchedule, group: int, unit: int) -> list[int]:
+    """The parameter words of a channel group for fire unit `unit`: two for each slot."""
+    fire, source = layer.machine.fire, layer.layer
+    least = -(1 << fire.drive_bits - 1)
+    words = []
+    for slot in range(layer.slots):
+        channel = group * layer.pitch + slot * fire.count + unit
+        threshold, bias, initial = (1 << fire.threshold_bits) - 1, 0, 0
+        if layer.send is Send.MEMBRANES:
+            threshold, initial = 0, least
+        if channel < source.shape[0]:
+            threshold = int(source.threshold[channel])
+            bias = int(source.bias[channel])
+            initial = int(source.initial[channel])
+            if source.neuron.model is NeuronModel.BURST:
+                initial += threshold // 2
+        for drive in (bias, bias + initial):
+            if not least <= drive < -least or not 0 <= threshold < 1 << fire.threshold_bits:
+                raise SpikewrightError(
+                    f"layer {source.name}, channel {channel}: threshold {threshold} and drive "
+                    f"{drive} do not fit {fire.threshold_bits} and {fire.drive_bits} bits"
+                )
+            low = drive & (1 << fire.drive_bits) - 1
+            words.append(threshold | low << fire.threshold_bits)
+    return words
+
+
+# ----------------------------------------------------------------------------------- spike memories
+
+
+def _keeps(schedule: Schedule, core: int) -> dict[int, KeepRecord]:
+    """For every map, and the frame, the slice that `core` keeps and where.
+
+    A map's words stay until its last reader has run. The frame's place is its own, and the same in
+    the upper half of the memory, where the next frame comes in.
+    """
+    depth = schedule.machine.spikes.words
+    taken: dict[int, tuple[int, int]] = {}
+    keeps = {}
+    frame: list[tuple[int, int]] = []
+    for source, made in schedule.maps.items():
+        first, end = schedule.rows_read(source, core)
+        words = (end - first) * made.row_words
+        if source == INPUT:
+            at, frame = 0, [(0, words), (depth // 2, words)]
+            _fits("spike memory (frame)", words, depth // 2)
+        else:
+            live = [taken[i] for i in taken if max(schedule.readers(i), default=i) >= source]
+            at = _first_fit(words, [*frame, *live])
+            taken[source] = (at, words)
+            _fits("spike memory", at + words, depth)
+        keeps[source] = KeepRecord(first * made.row_words, words, at if words else 0)
+    return keeps
+
+
+def _first_fit(size: int, taken: list[tuple[int, int]]) -> int:
+    """The lowest base at which `size` words avoid all `taken` (base, size) blocks."""
+    base = 0
+    for start, length in sorted(taken):
+        if base + size <= start:
+            break
+        base = max(base, start + length)
+    return base
+
+
+def _fits(what: str, needed: int, depth: int) -> None:
+    if needed > depth:
+        raise SpikewrightError(
+            f"{what}: needs {needed} words, the machine has {depth}; take more cores, more words, "
+            "or a smaller network"
+        )
+
+
+def _joined(values: Ints, bits: int) -> list[int]:
+    """Each row as one number, the first value in the lowest bits."""
+    masked = (values & (1 << bits) - 1).tolist()
+    return [sum(value << bits * lane for lane, value in enumerate(row)) for row in masked]

@@ -1,0 +1,519 @@
+"""The one schedule of the second machine: in which order everything happens, and where it lies.
+
+Packing, trace, mapper and tests iterate over what is here; the hardware and the interpreter follow
+the same order with nothing but the records and memories that :mod:`.memories` makes of it.
+
+Order of a layer on a core: its channel groups; of a group, the tiles of its run, row after row; of
+a tile, the items of its windows (parts, row after row); of an item, the time steps; of a step, the
+passes (digit planes of the sources, the heaviest first); of a pass, the rows of the field; of a
+row, the channel blocks; of a block, the words from left to right; of a word, its bits.
+
+A *map* is what a layer sends, or the frame: for every position and step a number a channel, in
+digit planes of one bit. A word holds the same plane of `columns` neighbouring columns times the
+`pitch` channels of a block. It is filled from the top: value i of n lies in bit ``36 - n + i``, the
+channel running fastest. Bits of columns beyond the width are undefined; those of channels beyond
+the last, and those below the values, are 0. A word's address is
+``(((y * words_x + x) * blocks + block) * steps + t) * planes + p``, plane p = 0 the heaviest.
+
+Lane ``k * pitch + c`` of an item computes channel c of its group at position k; positions run over
+windows, and within a window over members, row after row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from spikewright.errors import SpikewrightError
+from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.choices import LayerPlacement, Placement
+from spikewright.machine.configuration import Send
+from spikewright.network import (
+    INPUT,
+    InputCode,
+    Ints,
+    Layer,
+    Network,
+    PoolKind,
+    Synapse,
+)
+from spikewright.network.geometry import Pair
+
+__all__ = ["Field", "Item", "LayerSchedule", "Map", "Pass", "Reading", "Schedule", "Share"]
+
+
+@dataclass(frozen=True)
+class Map:
+    """How the values of a layer, or of the frame, lie in words; see the module."""
+
+    channels: int
+    height: int
+    width: int
+    steps: int
+    planes: int
+    pitch: int
+    columns: int
+    pool: Pair = (1, 1)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.channels // self.pitch)
+
+    @property
+    def words_x(self) -> int:
+        return -(-self.width // self.columns)
+
+    @property
+    def values(self) -> int:
+        """Values of a word."""
+        return self.columns * self.pitch
+
+    @property
+    def time_words(self) -> int:
+        """Words of all steps and planes of the same place."""
+        return self.steps * self.planes
+
+    @property
+    def row_words(self) -> int:
+        return self.words_x * self.blocks * self.time_words
+
+    @property
+    def words(self) -> int:
+        return self.height * self.row_words
+
+    def pack(self, values: Ints) -> list[int]:
+        """The words of non-negative `values` ``(steps, C, H, W)``, by address."""
+        shape = (self.steps, self.blocks * self.pitch, self.height, self.words_x * self.columns)
+        padded = np.zeros(shape, np.int64)
+        padded[:, : self.channels, :, : self.width] = values
+        planes = padded[..., None] >> np.arange(self.planes)[::-1] & 1
+        cut = planes.reshape(
+            self.steps,
+            self.blocks,
+            self.pitch,
+            self.height,
+            self.words_x,
+            self.columns,
+            self.planes,
+        )  # axes: t, block, c, y, x, column, plane
+        weights = 1 << (WORD - self.values + np.arange(self.values))
+        bits = cut.transpose(3, 4, 1, 0, 6, 5, 2).reshape(-1, self.values)
+        return (bits @ weights).tolist()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a layer reads a map: a convolution over the map's own positions.
+
+    `size` is what it reads of height and width; `weight` is ``(out, in, y, x)``. Rows of the weight
+    memory: `tap_rows` between neighbouring columns, `block_rows` between channel blocks.
+    """
+
+    source: int
+    map: Map
+    weight: Ints
+    stride: Pair
+    padding: Pair
+    size: Pair
+    shift: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """The rows of weight memory of a :class:`Reading` for the united fields of packed positions.
+
+    The kernel of an item covers `taps` rows and columns. Row ``uy * row + block * block_step +
+    ux * tap + c`` belongs to tap (uy, ux) and channel c of a block.
+    """
+
+    taps: Pair
+    tap: int
+    word: int
+    block: int
+    row: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One digit plane: `reading` is its place among the readings, `plane` 0 the heaviest."""
+
+    reading: int
+    plane: int
+    doubles: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """A core's part: groups ``first_group ..`` and tiles ``first_tile ..`` in row order."""
+
+    first_group: int
+    groups: int
+    first_tile: int
+    tiles: int
+
+    @property
+    def idle(self) -> bool:
+        return not self.groups or not self.tiles
+
+
+@dataclass(frozen=True)
+class Item:
+    """A work item: a channel group at the positions of one part of a tile.
+
+    `row` and `column` count items over the layer's output; `first` and `last` tell whether it is
+    the first or the last part of its windows.
+    """
+
+    group: int
+    tile_y: int
+    tile_x: int
+    row: int
+    column: int
+    first: bool
+    last: bool
+
+
+class LayerSchedule:
+    """One layer. Raises SpikewrightError where `placement` is not legal on `machine`."""
+
+    def __init__(
+        self,
+        network: Network,
+        index: int,
+        machine: Machine,
+        placement: LayerPlacement,
+        maps: dict[int, Map],
+    ) -> None:
+        self.network, self.index, self.machine, self.placement = network, index, machine, placement
+        self.layer: Layer = network.layers[index]
+        self.direct = network.direct(self.layer)
+        self.walks = 1 if self.direct else network.steps
+        self.shift = min(s.shift for s in self.layer.synapses)
+        self.readings = [self._reading(s, maps[s.source]) for s in self.layer.synapses]
+        self._check()
+
+    # -- shape -----------------------------------------------------------------------------------
+
+    @property
+    def pitch(self) -> int:
+        """Lanes of a position."""
+        return self.placement.channels
+
+    @property
+    def slots(self) -> int:
+        """Slots of a position."""
+        return self.pitch // self.machine.fire.count
+
+    @property
+    def groups(self) -> int:
+        return -(-self.layer.shape[0] // self.pitch)
+
+    @property
+    def height(self) -> int:
+        """Rows of windows."""
+        return self.layer.shape[1] // self.placement.pool[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of windows."""
+        return self.layer.shape[2] // self.placement.pool[1]
+
+    @property
+    def tiles_x(self) -> int:
+        """Tiles of a row, to the end of its last word: some may lie beyond the width."""
+        columns = self.placement.columns
+        return -(-self.width // columns) * self.placement.word
+
+    @property
+    def tiles(self) -> int:
+        return self.height * self.tiles_x
+
+    @property
+    def parts(self) -> Pair:
+        """Items of a window, downwards and sideways."""
+        pool, members = self.placement.pool, self.placement.members
+        return pool[0] // members[0], pool[1] // members[1]
+
+    @property
+    def send(self) -> Send:
+        if self.index < len(self.network.layers) - 1:
+            return Send.PLANES
+        return Send.COUNTS if self.layer.neuron.fires else Send.MEMBRANES
+
+    @cached_property
+    def map(self) -> Map:
+        """What it sends, if it sends planes."""
+        area = self.placement.pool[0] * self.placement.pool[1]
+        most = area * self.network.ranges.layers[self.index].spikes[1]
+        return Map(
+            self.layer.shape[0],
+            self.height,
+            self.width,
+            self.network.steps,
+            max(1, most.bit_length()),
+            self.pitch,
+            self.placement.columns,
+            self.placement.pool,
+        )
+
+    # -- what it reads ---------------------------------------------------------------------------
+
+    def _reading(self, synapse: Synapse, source: Map) -> Reading:
+        weight, stride, padding = synapse.weight, synapse.stride, synapse.padding
+        size = (source.height, source.width)
+        if source.pool != synapse.pool.size:
+            if source.pool != (1, 1):
+                raise SpikewrightError(
+                    f"layer {self.layer.name}: its source is sent in sums of {source.pool} windows"
+                )
+            ph, pw = synapse.pool.size
+            weight = weight.repeat(ph, 2).repeat(pw, 3)
+            stride = (stride[0] * ph, stride[1] * pw)
+            padding = (padding[0] * ph, padding[1] * pw)
+            size = (size[0] // ph * ph, size[1] // pw * pw)
+        return Reading(
+            synapse.source, source, weight, stride, padding, size, synapse.shift - self.shift
+        )
+
+    def field(self, reading: Reading) -> Field:
+        """Its weight rows; where words have one column, the channels of all blocks are one run."""
+        place, source = self.placement, reading.map
+        reach = (place.members[0], (place.windows - 1) * place.pool[1] + place.members[1])
+        y, x = (
+            reading.weight.shape[2 + axis] + (reach[axis] - 1) * reading.stride[axis]
+            for axis in (0, 1)
+        )
+        if source.columns == 1:
+            tap, block = source.channels, source.pitch
+            row = x * tap
+        else:
+            tap, block = source.pitch, x * source.pitch
+            row = source.blocks * block
+        return Field((y, x), tap, source.columns * tap, block, row, y * row)
+
+    @cached_property
+    def passes(self) -> list[Pass]:
+        """The planes of all readings, the heaviest first."""
+        planes = [
+            (reading.map.planes - 1 - plane + reading.shift, number, plane)
+            for number, reading in enumerate(self.readings)
+            for plane in range(reading.map.planes)
+        ]
+        planes.sort(key=lambda entry: -entry[0])
+        before = [planes[0], *planes]
+        return [
+            Pass(number, plane, before[i][0] - exponent)
+            for i, (exponent, number, plane) in enumerate(planes)
+        ]
+
+    @cached_property
+    def group_rows(self) -> int:
+        """Weight rows of a channel group, the readings one behind the other."""
+        return sum(self.field(reading).rows for reading in self.readings)
+
+    def first_row(self, number: int) -> int:
+        """First weight row of reading `number` in a group."""
+        return sum(self.field(reading).rows for reading in self.readings[:number])
+
+    def origin(self, axis: int, item: int) -> int:
+        """The first output coordinate of item row (axis 0) or item column (1) `item`."""
+        place, parts = self.placement, self.parts[axis]
+        tile = place.pool[0] if axis == 0 else place.pool[1] * place.windows
+        return item // parts * tile + item % parts * place.members[axis]
+
+    def span(self, reading: Reading, axis: int, item: int) -> tuple[int, int, int]:
+        """Source coordinates ``first..last`` of an item's field, and the taps cut off in front.
+
+        ``last`` is before ``first`` where the field lies beyond the source.
+        """
+        taps = self.field(reading).taps[axis]
+        start = self.origin(axis, item) * reading.stride[axis] - reading.padding[axis]
+        first, last = max(0, start), min(reading.size[axis], start + taps) - 1
+        return first, last, first - start
+
+    # -- who does what ---------------------------------------------------------------------------
+
+    def share(self, core: int) -> Share:
+        """The part of `core`; tiles are dealt in whole words."""
+        place = self.placement
+        row, column = divmod(core, place.tile_shares)
+        if row >= place.group_shares:
+            return Share(0, 0, 0, 0)
+        first, end = _cut(self.groups, place.group_shares, row)
+        words = self.tiles // place.word
+        start, stop = (place.word * n for n in _cut(words, place.tile_shares, column))
+        return Share(first, end - first, start, stop - start)
+
+    def items(self, core: int) -> Iterator[Item]:
+        """The items of `core` in their order."""
+        share, (parts_y, parts_x) = self.share(core), self.parts
+        for group in range(share.first_group, share.first_group + share.groups):
+            for tile in range(share.first_tile, share.first_tile + share.tiles):
+                y, x = divmod(tile, self.tiles_x)
+                for part in range(parts_y * parts_x):
+                    down, right = divmod(part, parts_x)
+                    yield Item(
+                        group,
+                        y,
+                        x,
+                        y * parts_y + down,
+                        x * parts_x + right,
+                        part == 0,
+                        part == parts_y * parts_x - 1,
+                    )
+
+    def neurons(self, item: Item) -> Ints:
+        """``(lanes, 3)``: channel, y and x of the neuron of every lane, -1 where there is none."""
+        place = self.placement
+        lanes = np.full((self.machine.lanes.count, 3), -1, np.int64)
+        y0, x0 = self.origin(0, item.row), self.origin(1, item.column)
+        for k, (dy, dx) in enumerate(self.offsets()):
+            for c in range(self.pitch):
+                neuron = (item.group * self.pitch + c, y0 + dy, x0 + dx)
+                inside = all(n < size for n, size in zip(neuron, self.layer.shape, strict=True))
+                if inside and neuron[2] < self.width * place.pool[1]:
+                    lanes[k * self.pitch + c] = neuron
+        return lanes
+
+    def offsets(self) -> list[Pair]:
+        """For every position of an item, how far it lies from the item's first one."""
+        place = self.placement
+        return [
+            (dy, window * place.pool[1] + dx)
+            for window in range(place.windows)
+            for dy in range(place.members[0])
+            for dx in range(place.members[1])
+        ]
+
+    def output_address(self, channel: int, y: int, x: int) -> int:
+        """Where the readout finds a neuron of a layer that sends membranes or counts."""
+        return (y * self.width + x) * self.groups * self.pitch + channel
+
+    # -- limits ----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        place, machine, name = self.placement, self.machine, self.layer.name
+        for synapse in self.layer.synapses:
+            if synapse.pool.kind is PoolKind.MAX:
+                raise SpikewrightError(f"layer {name}: the cores have no max pooling yet")
+        sums = place.pool != (1, 1) or self.send is Send.COUNTS
+        steps = 1 if self.send is Send.COUNTS else self.network.steps
+        several = place.positions // place.windows * self.parts[0] * self.parts[1] > 1
+        rules = [
+            (self.layer.neuron.model in machine.fire.models, "its neurons are not in the cores"),
+            (self.pitch % machine.fire.count == 0, "groups are not dealt evenly to fire units"),
+            (self.pitch <= WORD, f"groups have more than {WORD} channels"),
+            (self.pitch * place.positions <= machine.lanes.count, "an item needs more lanes"),
+            (all(p % m == 0 for p, m in zip(place.pool, place.members, strict=True)), "windows"),
+            (place.columns * self.pitch <= WORD, f"a word holds more than {WORD} values"),
+            (place.group_shares * place.tile_shares <= machine.cores, "more parts than cores"),
+            (len(self.passes) <= machine.passes, f"more than {machine.passes} digit planes"),
+            (len(self.readings) <= machine.sources, f"more than {machine.sources} sources"),
+            (
+                not sums or steps * place.windows * self.slots <= machine.pool.depth,
+                "the window sums of all steps do not fit the pool; sum on read, or take fewer",
+            ),
+            (
+                not several or self.slots >= machine.pool.latency or place.members == (1, 1),
+                "members of a window meet in the pool's pipeline",
+            ),
+            (
+                place.word == 1
+                or self.send is not Send.PLANES
+                or self.map.time_words <= machine.packer.partial,
+                "the unfinished words of all steps do not fit the packer",
+            ),
+            (
+                self.send is Send.PLANES or (place.columns, place.pool) == (1, (1, 1)),
+                "outputs are sent one position a word",
+            ),
+        ]
+        for holds, text in rules:
+            if not holds:
+                raise SpikewrightError(f"layer {name}: {text}; {place}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        machine, ranges = self.machine, self.network.ranges.layers[self.index]
+        bounds = {
+            "current": (ranges.current, machine.lanes.accumulator_bits + self.shift),
+            "potential": (ranges.potential, machine.fire.membrane_bits),
+        }
+        for what, ((low, high), bits) in bounds.items():
+            if int(low.min()) < -(1 << bits - 1) or int(high.max()) >= 1 << bits - 1:
+                raise SpikewrightError(
+                    f"layer {self.layer.name}: its {what} may reach "
+                    f"{max(int(high.max()), -int(low.min()))}, beyond {bits} bits"
+                )
+        sent = self.network.ranges.layers[self.index]
+        area = self.placement.pool[0] * self.placement.pool[1]
+        most = sent.count if self.send is Send.COUNTS else area * sent.spikes[1]
+        if self.layer.neuron.fires and most >= 1 << machine.pool.bits:
+            raise SpikewrightError(
+                f"layer {self.layer.name}: a sum may reach {most}, beyond the pool's "
+                f"{machine.pool.bits} bits"
+            )
+
+
+class Schedule:
+    """All layers of `network` on `machine`, as `placement` says."""
+
+    def __init__(self, network: Network, machine: Machine, placement: Placement) -> None:
+        if network.input.code is not InputCode.DIRECT:
+            raise SpikewrightError(f"input: the cores have no {network.input.code.value} code yet")
+        self.network, self.machine, self.placement = network, machine, placement
+        c, h, w = network.input.shape
+        pitch = min(c, WORD)
+        if placement.frame_columns * pitch > WORD:
+            raise SpikewrightError(f"input: {placement.frame_columns} columns do not fit a word")
+        self.maps = {INPUT: Map(c, h, w, 1, network.input.bits, pitch, placement.frame_columns)}
+        self.layers: list[LayerSchedule] = []
+        for index, chosen in enumerate(placement.layers):
+            made = LayerSchedule(network, index, machine, chosen, self.maps)
+            self.layers.append(made)
+            if made.send is Send.PLANES:
+                self.maps[index] = made.map
+
+    def readers(self, source: int) -> list[int]:
+        """The layers that read layer `source`, or the frame."""
+        return [
+            index
+            for index, layer in enumerate(self.network.layers)
+            if any(synapse.source == source for synapse in layer.synapses)
+        ]
+
+    def rows_read(self, source: int, core: int) -> tuple[int, int]:
+        """First and end of the rows of a map that `core` reads in any layer; (0, 0): none."""
+        spans = [
+            self.layers[index].span(reading, 0, item)
+            for index in self.readers(source)
+            for item in self._item_rows(index, core)
+            for reading in self.layers[index].readings
+            if reading.source == source
+        ]
+        if not spans:
+            return 0, 0
+        return min(first for first, _, _ in spans), max(last for _, last, _ in spans) + 1
+
+    def _item_rows(self, index: int, core: int) -> range:
+        layer = self.layers[index]
+        share = layer.share(core)
+        if share.idle:
+            return range(0)
+        first, last = (
+            tile // layer.tiles_x for tile in (share.first_tile, share.first_tile + share.tiles - 1)
+        )
+        return range(first * layer.parts[0], (last + 1) * layer.parts[0])
+
+    def frame_words(self, frame: Ints) -> list[int]:
+        """The words of a frame ``(C, H, W)``, by map address."""
+        return self.maps[INPUT].pack(np.asarray(frame, np.int64)[None])
+
+
+def _cut(count: int, parts: int, part: int) -> tuple[int, int]:
+    """First and end of part `part` of ``range(count)``, cut as evenly as it goes."""
+    return count * part // parts, count * (part + 1) // parts

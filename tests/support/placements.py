@@ -1,0 +1,95 @@
+"""Random legal placements, and the comparison of interpreter and golden model."""
+
+import numpy as np
+
+from spikewright.errors import SpikewrightError
+from spikewright.machine.blocks import (
+    WORD,
+    FireUnit,
+    Lanes,
+    Machine,
+    Pool,
+    SpikeMemory,
+    Walker,
+)
+from spikewright.machine.choices import LayerPlacement, Placement
+from spikewright.machine.memories import make_images
+from spikewright.machine.schedule import Schedule
+from spikewright.sim.golden.model import Golden
+from spikewright.sim.interpreter import Interpreter, outputs, traces
+from spikewright.sw.passes.place import place
+
+
+def large_machine(cores, lanes, fires):
+    """A machine in whose memories every small network fits."""
+    return Machine(
+        cores=cores,
+        walker=Walker(4096),
+        spikes=SpikeMemory(16384),
+        lanes=Lanes(lanes, weight_rows=16384, accumulator_bits=26),
+        fire=FireUnit(
+            fires, membrane_bits=32, threshold_bits=28, drive_bits=30, parameter_rows=4096
+        ),
+        pool=Pool(bits=12, depth=2048),
+        program_words=16384,
+    )
+
+
+def random_machine(rng):
+    """1 to 16 cores of 8, 16 or 32 lanes, 1, 2 or 4 fire units."""
+    lanes, fires = int(rng.choice([8, 16, 32])), int(rng.choice([1, 2, 4]))
+    return large_machine(int(rng.integers(1, 17)), lanes, fires)
+
+
+def random_schedule(rng, network, machine, trials=200):
+    """A schedule whose every choice is drawn; the mapper's where none of `trials` is legal."""
+    channels, _, width = network.input.shape
+    most = max(1, min(width, WORD // min(channels, WORD)))
+    for _ in range(trials):
+        layers = tuple(_layer(rng, network, index, machine) for index in range(len(network.layers)))
+        try:
+            schedule = Schedule(network, machine, Placement(layers, int(rng.integers(1, most + 1))))
+            make_images(schedule)
+            return schedule
+        except SpikewrightError:
+            continue
+    return place(network, machine)
+
+
+def _layer(rng, network, index, machine):
+    """One layer's choices; most of them legal."""
+    channels, _, width = network.layers[index].shape
+    fires, lanes = machine.fire.count, min(machine.lanes.count, 36)
+    pitch = fires * int(rng.integers(1, min(lanes // fires, -(-channels // fires)) + 1))
+    windows = {s.pool.size for layer in network.layers for s in layer.synapses if s.source == index}
+    pool = windows.pop() if len(windows) == 1 and rng.random() < 0.7 else (1, 1)
+    last = index == len(network.layers) - 1
+    members = tuple(int(rng.choice([d for d in range(1, p + 1) if p % d == 0])) for p in pool)
+    side = 1 if last else int(rng.integers(1, max(1, lanes // pitch) + 1))
+    tiles = -(-max(1, width // pool[1]) // side)
+    word = 1 if last else int(rng.integers(1, tiles + 1))
+    rows = int(rng.integers(1, machine.cores + 1))
+    return LayerPlacement(pitch, pool, members, side, word, rows, machine.cores // rows)
+
+
+def check_equal(schedule, frames, images=None):
+    """Interpreter and golden model agree in every spike, membrane and output; the last run."""
+    network = schedule.network
+    interpreter = Interpreter(schedule.machine, images or make_images(schedule))
+    golden = Golden(network).run(frames, trace=True)
+    for number, frame in enumerate(frames):
+        run = interpreter.run(schedule.frame_words(frame))
+        for made, wanted, layer in zip(
+            traces(schedule, run), golden.trace, schedule.layers, strict=True
+        ):
+            there = made.times == 1
+            needed = np.zeros_like(there)
+            pool = layer.placement.pool
+            needed[:, : layer.height * pool[0], : layer.width * pool[1]] = True
+            assert (there == needed).all(), made.name
+            assert (made.times <= 1).all(), made.name
+            for name in ("spikes", "membranes"):
+                got, expected = getattr(made, name), getattr(wanted, name)[number]
+                assert (got[:, there] == expected[:, there]).all(), (made.name, name)
+        assert (outputs(schedule, run) == golden.potentials[number]).all()
+    return run

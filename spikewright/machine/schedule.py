@@ -31,6 +31,7 @@ from spikewright.errors import SpikewrightError
 from spikewright.machine.blocks import WORD, Machine
 from spikewright.machine.choices import LayerPlacement, Placement
 from spikewright.machine.configuration import Send
+from spikewright.machine.maps import Map
 from spikewright.network import (
     INPUT,
     InputCode,
@@ -43,65 +44,6 @@ from spikewright.network import (
 from spikewright.network.geometry import Pair
 
 __all__ = ["Field", "Item", "LayerSchedule", "Map", "Pass", "Reading", "Schedule", "Share"]
-
-
-@dataclass(frozen=True)
-class Map:
-    """How the values of a layer, or of the frame, lie in words; see the module."""
-
-    channels: int
-    height: int
-    width: int
-    steps: int
-    planes: int
-    pitch: int
-    columns: int
-    pool: Pair = (1, 1)
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.channels // self.pitch)
-
-    @property
-    def words_x(self) -> int:
-        return -(-self.width // self.columns)
-
-    @property
-    def values(self) -> int:
-        """Values of a word."""
-        return self.columns * self.pitch
-
-    @property
-    def time_words(self) -> int:
-        """Words of all steps and planes of the same place."""
-        return self.steps * self.planes
-
-    @property
-    def row_words(self) -> int:
-        return self.words_x * self.blocks * self.time_words
-
-    @property
-    def words(self) -> int:
-        return self.height * self.row_words
-
-    def pack(self, values: Ints) -> list[int]:
-        """The words of non-negative `values` ``(steps, C, H, W)``, by address."""
-        shape = (self.steps, self.blocks * self.pitch, self.height, self.words_x * self.columns)
-        padded = np.zeros(shape, np.int64)
-        padded[:, : self.channels, :, : self.width] = values
-        planes = padded[..., None] >> np.arange(self.planes)[::-1] & 1
-        cut = planes.reshape(
-            self.steps,
-            self.blocks,
-            self.pitch,
-            self.height,
-            self.words_x,
-            self.columns,
-            self.planes,
-        )  # axes: t, block, c, y, x, column, plane
-        weights = 1 << (WORD - self.values + np.arange(self.values))
-        bits = cut.transpose(3, 4, 1, 0, 6, 5, 2).reshape(-1, self.values)
-        return (bits @ weights).tolist()
 
 
 @dataclass(frozen=True)
@@ -157,6 +99,7 @@ class Share:
 
     @property
     def idle(self) -> bool:
+        """Whether the core has no part."""
         return not self.groups or not self.tiles
 
 
@@ -210,6 +153,7 @@ class LayerSchedule:
 
     @property
     def groups(self) -> int:
+        """Channel groups."""
         return -(-self.layer.shape[0] // self.pitch)
 
     @property
@@ -230,6 +174,7 @@ class LayerSchedule:
 
     @property
     def tiles(self) -> int:
+        """Tiles of a group."""
         return self.height * self.tiles_x
 
     @property
@@ -240,6 +185,7 @@ class LayerSchedule:
 
     @property
     def send(self) -> Send:
+        """What the layer sends."""
         if self.index < len(self.network.layers) - 1:
             return Send.PLANES
         return Send.COUNTS if self.layer.neuron.fires else Send.MEMBRANES

@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_said():
     schedule, _ = drawn(8)
     machine = schedule.machine
     small = replace(machine, lanes=replace(machine.lanes, weight_rows=2))
-    with pytest.raises(SpikewrightError, match="too large for this machine|weight memory: needs "):
+    with pytest.raises(SpikewrightError, match=r"too large for this machine|weight memory: needs "):
         place(schedule.network, small)
 
 

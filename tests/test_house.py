@@ -33,6 +33,17 @@ REPLACED = {
 }
 
 TESTED_BY = {
+    "spikewright/machine/blocks.py": "sim/interpreter/test_interpreter.py",
+    "spikewright/machine/choices.py": "sim/interpreter/test_interpreter.py",
+    "spikewright/machine/clocks.py": "sim/interpreter/test_interpreter.py",
+    "spikewright/machine/configuration.py": "machine/test_fields.py",
+    "spikewright/machine/maps.py": "sim/interpreter/test_interpreter.py",
+    "spikewright/machine/memories.py": "sim/interpreter/test_interpreter.py",
+    "spikewright/machine/schedule.py": "sim/interpreter/test_interpreter.py",
+    "sim/interpreter/core.py": "sim/interpreter/test_interpreter.py",
+    "sim/interpreter/machine.py": "sim/interpreter/test_interpreter.py",
+    "sim/interpreter/trace.py": "sim/interpreter/test_interpreter.py",
+    "sw/passes/place.py": "sim/interpreter/test_interpreter.py",
     "spikewright/app/command.py": "app/test_cli.py",
     "spikewright/app/compare.py": "app/test_evaluate.py",
     "spikewright/app/data.py": "app/test_hostile_files.py",

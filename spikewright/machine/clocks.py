@@ -50,6 +50,7 @@ class Clocks:
 
     @property
     def total(self) -> float:
+        """All of them."""
         return sum(getattr(self, f.name) for f in fields(self))
 
 

@@ -51,6 +51,8 @@ _BOUNDS = {
     "levels": (1, 65_535),
     "steps": (1, 4096),
     "shift": (0, 64),
+    "cutout": (0, 64),
+    "smoothing": (0, 0.9),
     "seed": (0, 2**32 - 1),
     "weight_decay": (0, 1000),
 }
@@ -67,7 +69,15 @@ class Settings:
     the weights are trained as integers of `bits` bits, those that the compiler will find (but where
     two branches are added: it gives them one unit, and so rounds their weights once more). With
     `counts` an activation ends the network, and its counts are the output; `validation` is the
-    number of training images held back; `flip` and `shift` (in pixels) augment the images.
+    number of training images held back; `flip` and `shift` (in pixels) augment the images, and
+    `cutout` blackens a square of that side somewhere in each (DeVries and Taylor 2017).
+
+    The learning rate falls from `lr` to 0 along a cosine, or ("one-cycle", Smith 2018) rises to
+    `lr` for a fifth of the training and then falls to 0, both in straight lines. `clip` is the norm
+    that a batch's gradient is cut to: a deep net's can be a thousand times as long, and its batch
+    norms and thresholds do not come back from one such step; a LeNet-5's never exceeds 10.
+    `smoothing` spreads that share of each label over all classes. Epochs are judged by the integer
+    spiking network ("snn") or by the network itself ("ann"), which is what burst neurons compute.
 
     `start` is the file of a trained network to go on from, its batch norms folded into the weights
     and so frozen: see :meth:`continued`.
@@ -80,6 +90,9 @@ class Settings:
     batch: int = 128
     lr: float = 0.1
     weight_decay: float = 1e-4
+    schedule: str = "cosine"
+    clip: float = 10.0
+    smoothing: float = 0.0
     levels: int = 0
     steps: int = 0
     bits: int = 8
@@ -89,12 +102,16 @@ class Settings:
     counts: bool = False
     flip: bool = False
     shift: int = 0
+    cutout: int = 0
+    judge: str = "snn"
     validation: int = 5000
     seed: int = 0
     start: str = ""
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("net", nets.NETS), ("data", DATASETS)):
+        choices = {"method": METHODS, "net": nets.NETS, "data": DATASETS}
+        choices |= {"schedule": ("cosine", "one-cycle"), "judge": ("snn", "ann")}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise SpikewrightError(
                     f"{name} {getattr(self, name)}: is not known; choose one of {', '.join(known)}"
@@ -111,8 +128,9 @@ class Settings:
                 raise SpikewrightError(f"{name} {value}: must be {least}")
         if self.norm and self.batch == 1:
             raise SpikewrightError("batch 1: gives norm no variance; take at least 2, or no norm")
-        if not self.lr > 0:
-            raise SpikewrightError(f"lr {self.lr}: must be positive")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise SpikewrightError(f"{name} {getattr(self, name)}: must be positive")
         if not 2 <= self.bits <= 8:
             raise SpikewrightError(f"bits {self.bits}: choose 2 to 8")
 

@@ -37,13 +37,17 @@ _NOISE = 1000
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` is the finished share of the whole training; `score` that of the last epoch judged."""
+    """`done` is the finished share of the whole training; `score` that of the last epoch judged.
+
+    `left` are the seconds left at the pace of this run, judging included.
+    """
 
     epoch: int
     epochs: int
     done: float
     loss: float
     score: float | None
+    left: float
 
 
 Report = Callable[[Progress], None]
@@ -71,8 +75,9 @@ def train(
     if os.path.lexists(checkpoint):
         state.restore(checkpoint)
     state.origins.append(provenance(settings.command))
+    left = _pace(state.epoch / settings.epochs)
     while state.epoch < settings.epochs:
-        _advance(state, splits, progress or (lambda _: None))
+        _advance(state, splits, left, progress or (lambda _: None))
         state.store(checkpoint)
     state.module.load_state_dict(state.best)
     record = _record(state, splits)
@@ -102,17 +107,28 @@ def _untrained(settings: Settings) -> State:
     return State(module, settings, earlier)
 
 
-def _advance(state: State, splits: Splits, progress: Report) -> None:
+def _pace(start: float) -> Callable[[float], float]:
+    """From the share that is done to the seconds left, as this run went since the share `start`."""
+    began = time.monotonic()
+    return lambda share: (time.monotonic() - began) * (1 - share) / (share - start)
+
+
+def _advance(
+    state: State, splits: Splits, left: Callable[[float], float], progress: Report
+) -> None:
     """One epoch, trained and judged on the validation split."""
     settings, epoch, began, loss = state.settings, state.epoch + 1, time.monotonic(), 0.0
     for share, loss in run_epoch(state, splits.training):
         score = state.scores[-1] if state.scores else None
-        progress(Progress(epoch, settings.epochs, share, loss, score))
+        progress(Progress(epoch, settings.epochs, share, loss, score, left(share)))
     trained = time.monotonic()
     if settings.method == "nq":
         induce(state.module, splits.validation[0][:_NOISE].numpy())
     try:
-        score = spiking_accuracy(state.module, splits.validation, splits.calibration, settings)
+        if settings.judge == "ann":
+            score = accuracy(state.module, splits.validation)
+        else:
+            score = spiking_accuracy(state.module, splits.validation, splits.calibration, settings)
     except SpikewrightError as e:
         raise SpikewrightError(
             f"training: the network of epoch {epoch} cannot become spiking ({e}); its last loss "
@@ -123,7 +139,11 @@ def _advance(state: State, splits: Splits, progress: Report) -> None:
 
 def _record(state: State, splits: Splits) -> dict[str, Any]:
     """What is stored with the weights of the best epoch, which are in place."""
-    settings, module = state.settings, state.module
+    settings, module, known = state.settings, state.module, splits.calibration
+    kept = {f"{settings.judge}_validation": state.scores[state.best_epoch - 1]}
+    validation, test = splits.validation, splits.test
+    if settings.judge == "snn":
+        kept["ann_validation"] = accuracy(module, validation)
     record = {
         **state.origins[0],
         "resumed": state.origins[1:],
@@ -132,11 +152,10 @@ def _record(state: State, splits: Splits) -> dict[str, Any]:
         "scores": state.scores,
         "seconds": [[round(spent, 2) for spent in pair] for pair in state.seconds],
         "epoch": state.best_epoch,
-        "accuracy": {
-            "ann_validation": accuracy(module, splits.validation),
-            "ann_test": accuracy(module, splits.test),
-            "snn_validation": state.scores[state.best_epoch - 1],
-            "snn_test": spiking_accuracy(module, splits.test, splits.calibration, settings),
+        "accuracy": kept
+        | {
+            "ann_test": accuracy(module, test),
+            "snn_test": spiking_accuracy(module, test, known, settings),
         },
     }
     return record | ({} if state.earlier is None else {"start": state.earlier})

@@ -59,6 +59,11 @@ def test_what_follows_from_other_settings():
         ({"epochs": 10**9}, "^epochs 1000000000: must be at most 10000"),
         ({"steps": 10**9}, "^steps 1000000000: must be at most 4096"),
         ({"weight_decay": float("nan")}, "^weight_decay nan: must be at most"),
+        ({"schedule": "linear"}, "^schedule linear: is not known; choose one of cosine, one-cycle"),
+        ({"judge": "test"}, "^judge test: is not known; choose one of snn, ann"),
+        ({"smoothing": 1.0}, "^smoothing 1.0: must be at most 0.9"),
+        ({"cutout": -1}, "^cutout -1: must not be negative"),
+        ({"clip": 0.0}, "^clip 0.0: must be positive"),
         ({"bits": 1}, "^bits 1: choose 2 to 8"),
     ],
 )

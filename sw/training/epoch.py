@@ -44,8 +44,10 @@ def run_epoch(state: State, training: Split) -> Iterator[tuple[float, float]]:
         x = real(augmented(images[batch], settings, generator))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (), generator=noise)))
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+                scores = state.module(x).float()
             loss = functional.cross_entropy(
-                state.module(x), labels[batch], label_smoothing=settings.smoothing
+                scores, labels[batch], label_smoothing=settings.smoothing
             )
         if not torch.isfinite(loss):
             raise SpikewrightError(

@@ -76,7 +76,9 @@ class Settings:
     `lr` for a fifth of the training and then falls to 0, both in straight lines. `clip` is the norm
     that a batch's gradient is cut to: a deep net's can be a thousand times as long, and its batch
     norms and thresholds do not come back from one such step; a LeNet-5's never exceeds 10.
-    `smoothing` spreads that share of each label over all classes. Epochs are judged by the integer
+    `smoothing` spreads that share of each label over all classes. With `bfloat16` the convolutions
+    of the training steps, not those that judge, are computed in that format, which some processors
+    do twice as fast. Epochs are judged by the integer
     spiking network ("snn") or by the network itself ("ann"), which is what burst neurons compute.
 
     `start` is the file of a trained network to go on from, its batch norms folded into the weights
@@ -93,6 +95,7 @@ class Settings:
     schedule: str = "cosine"
     clip: float = 10.0
     smoothing: float = 0.0
+    bfloat16: bool = False
     levels: int = 0
     steps: int = 0
     bits: int = 8

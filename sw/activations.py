@@ -247,7 +247,7 @@ class FakeQuant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            self._observe(x.detach().max())
+            self._observe(x.detach().max().float())
         inside = (x > 0) & (x < self.threshold)
         straight = torch.where(inside, x - x.detach(), 0.0)
         return _stairs(x.detach(), self.threshold, self.levels) + straight

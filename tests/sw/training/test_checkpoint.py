@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -130,6 +131,7 @@ RECIPE = replace(
     norm=True,
     schedule="one-cycle",
     smoothing=0.1,
+    bfloat16=True,
     flip=True,
     shift=2,
     cutout=5,
@@ -140,7 +142,9 @@ RECIPE = replace(
 def killed(moment, path, folder):
     """Train in a process of its own that dies at a moment, as by ``kill -9``: the first bytes of
     the second checkpoint's temporary file, its renaming, or a batch."""
-    pid = os.fork()
+    with warnings.catch_warnings():  # torch's threads, of which the child uses none
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         try:
             writes, calls = iter(range(100)), iter(range(100))

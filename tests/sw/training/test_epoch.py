@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from spikewright.errors import SpikewrightError
+from spikewright.sw.models import nets
 from spikewright.sw.models.reading import load_saved
 from spikewright.sw.training import epoch, train
 from spikewright.sw.training.data import load
-from spikewright.sw.training.settings import Settings
+from spikewright.sw.training.settings import METHODS, Settings
 from tests.support.training import QUICK, equal, weights
 
 
@@ -119,3 +120,24 @@ def test_smoothing_keeps_the_scores_apart_less(folder, tmp_path):
         assert min(losses) >= entropy - 1e-6
     assert spread[0] > 0.8
     assert spread[1] == pytest.approx(0.55, abs=0.1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bfloat16_is_for_the_steps_of_training_alone(folder, tmp_path, monkeypatch, method):
+    met = {True: set(), False: set()}
+
+    real = nets.build
+
+    def build(metadata):
+        module = real(metadata)
+        module.layer1.register_forward_hook(lambda m, _, y: met[m.training].add(y.dtype))
+        return module
+
+    monkeypatch.setattr(train.nets, "build", build)
+    own = {"method": method, "levels": 0, "steps": 0, "judge": "ann", "bfloat16": True}
+    path = tmp_path / "net.safetensors"
+    train.train(path, Settings(**(vars(QUICK) | own | {"epochs": 1})), data_dir=folder)
+    assert met[True] == {torch.bfloat16}
+    assert torch.float32 in met[False]
+    assert torch.bfloat16 not in met[False]
+    assert {value.dtype for value in weights(path).values()} <= {torch.float32, torch.bool}

@@ -37,17 +37,13 @@ _NOISE = 1000
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` is the finished share of the whole training; `score` that of the last epoch judged.
-
-    `left` are the seconds left at the pace of this run, judging included.
-    """
+    """`done` is the finished share of the whole training; `score` that of the last epoch judged."""
 
     epoch: int
     epochs: int
     done: float
     loss: float
     score: float | None
-    left: float
 
 
 Report = Callable[[Progress], None]
@@ -75,9 +71,8 @@ def train(
     if os.path.lexists(checkpoint):
         state.restore(checkpoint)
     state.origins.append(provenance(settings.command))
-    left = _pace(state.epoch / settings.epochs)
     while state.epoch < settings.epochs:
-        _advance(state, splits, left, progress or (lambda _: None))
+        _advance(state, splits, progress or (lambda _: None))
         state.store(checkpoint)
     state.module.load_state_dict(state.best)
     record = _record(state, splits)
@@ -107,20 +102,12 @@ def _untrained(settings: Settings) -> State:
     return State(module, settings, earlier)
 
 
-def _pace(start: float) -> Callable[[float], float]:
-    """From the share that is done to the seconds left, as this run went since the share `start`."""
-    began = time.monotonic()
-    return lambda share: (time.monotonic() - began) * (1 - share) / (share - start)
-
-
-def _advance(
-    state: State, splits: Splits, left: Callable[[float], float], progress: Report
-) -> None:
+def _advance(state: State, splits: Splits, progress: Report) -> None:
     """One epoch, trained and judged on the validation split."""
     settings, epoch, began, loss = state.settings, state.epoch + 1, time.monotonic(), 0.0
     for share, loss in run_epoch(state, splits.training):
         score = state.scores[-1] if state.scores else None
-        progress(Progress(epoch, settings.epochs, share, loss, score, left(share)))
+        progress(Progress(epoch, settings.epochs, share, loss, score))
     trained = time.monotonic()
     if settings.method == "nq":
         induce(state.module, splits.validation[0][:_NOISE].numpy())

@@ -119,8 +119,6 @@ def test_progress_counts_up_to_the_end(folder, tmp_path):
     assert done[-1] == pytest.approx(1)
     assert [p.epoch for p in seen] == [e for e in (1, 2, 3) for _ in range(16)]
     assert seen[0].score is None
-    assert all(p.left > 0 for p in seen[:-1])
-    assert seen[-1].left == pytest.approx(0, abs=1e-6)
     assert 0 <= seen[-1].score <= 1
 
 
@@ -194,11 +192,3 @@ def test_a_start_must_be_a_trained_network_of_the_same_kind(folder, tmp_path):
     nets.save(nets.build(metadata), metadata, other)
     with pytest.raises(SpikewrightError, match="holds no record of a training"):
         Settings.continued(other)
-
-
-def test_time_left_follows_the_pace_of_this_run(monkeypatch):
-    clock = iter([100.0, 110.0, 160.0])
-    monkeypatch.setattr(train.time, "monotonic", lambda: next(clock))
-    left = train._pace(0.5)  # half of it was done before
-    assert left(0.6) == pytest.approx(40)
-    assert left(0.9) == pytest.approx(15)

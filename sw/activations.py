@@ -57,7 +57,7 @@ class _QCFS(torch.autograd.Function):
         (gradient,) = gradients
         z, a, lam = ctx.saved_tensors
         u, edge = z / lam, 0.5 / ctx.levels
-        inside = gradient * ((u >= -edge) & (u < 1 + edge))
+        inside = torch.where((u >= -edge) & (u < 1 + edge), gradient, 0.0)
         return inside, (gradient * a).sum() / lam - (inside * u).sum(), None
 
 
@@ -128,7 +128,8 @@ class _QReLU(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         (gradient,) = gradients
         x, lam = ctx.saved_tensors
-        return gradient * ((x > 0) & (x < lam)), (gradient * (x >= lam)).sum(), None
+        inside = torch.where((x > 0) & (x < lam), gradient, 0.0)
+        return inside, torch.where(x >= lam, gradient, 0.0).sum(), None
 
 
 class QReLU(_Learned):
@@ -246,7 +247,7 @@ class FakeQuant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            self._observe(x.detach().max())
+            self._observe(x.detach().max().float())
         inside = (x > 0) & (x < self.threshold)
         straight = torch.where(inside, x - x.detach(), 0.0)
         return _stairs(x.detach(), self.threshold, self.levels) + straight

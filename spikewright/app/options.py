@@ -239,12 +239,19 @@ class Train(Options):
         "the paper whose activation it is (qcfs)",
         choices=METHODS,
     )
-    net: str | None = option("mlp, lenet5, vgg8, vgg9, resnet11 or mobilenet20 (lenet5)")
+    net: str | None = option("mlp, lenet5, vgg7, vgg8, vgg9, resnet11 or mobilenet20 (lenet5)")
     data: str | None = option("data set (fashion-mnist)")
     data_dir: str | None = _data_dir()
     epochs: int | None = option("(40)", low=1, high=100_000)
     batch: int | None = option("images a batch (128)", low=1, high=IMAGES)
-    lr: float | None = option("first learning rate (0.1)", above=0, high=1000)
+    lr: float | None = option("greatest learning rate (0.1)", above=0, high=1000)
+    schedule: str | None = option(
+        "of the learning rate: down along a cosine, or up and down (cosine)",
+        choices=("cosine", "one-cycle"),
+    )
+    clip: float | None = option("norm that gradients are cut to (10)", above=0, high=1e9)
+    smoothing: float | None = option("of the labels (0)", low=0.0, high=0.9)
+    bfloat16: bool | None = option("convolutions of training in bfloat16")
     weight_decay: float | None = option("(0.0001)", low=0.0, high=1)
     levels: int | None = option(
         "steps of an activation: qcfs, nq 8; hpc 2 T; qffs 2**b - 1 (3); calif 255",
@@ -270,9 +277,14 @@ class Train(Options):
     norm: bool | None = option("batch norms")
     counts: bool | None = option("an activation at the end: counts as output")
     flip: bool | None = option("mirror images")
-    shift: int | None = option("move images by so many pixels (0)", low=0, high=256)
+    shift: int | None = option("move images by so many pixels (0)", low=0, high=64)
+    cutout: int | None = option("blacken a square of so many pixels (0)", low=0, high=64)
+    judge: str | None = option(
+        "what epochs are judged by: the integer spiking network or the one trained (snn)",
+        choices=("snn", "ann"),
+    )
     validation: int | None = option("images held back (5000)", low=1, high=IMAGES)
-    seed: int | None = option("(0)", low=0, high=2**63 - 1)
+    seed: int | None = option("(0)", low=0, high=2**32 - 1)
 
 
 _input = partial(option, group="input")

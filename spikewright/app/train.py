@@ -28,7 +28,7 @@ def train(options: Train, command: str, progress: Report) -> dict[str, Any]:
     from spikewright.sw.training.settings import Settings
 
     def tell(state: training.Progress) -> None:
-        score = "" if state.score is None else f", integer SNN {state.score:.1%}"
+        score = "" if state.score is None else f", last judged {state.score:.1%}"
         progress(f"epoch {state.epoch} of {state.epochs}{score}", state.done)
 
     given = {name: value for name, value in asdict(options).items() if value is not None}

@@ -25,6 +25,7 @@ __all__ = ["NETS", "build", "fill", "fold", "save"]
 NETS: Mapping[str, Callable[[Options], nn.Sequential]] = {
     "mlp": plain.mlp,
     "lenet5": plain.lenet5,
+    "vgg7": plain.vgg7,
     "vgg8": plain.vgg8,
     "vgg9": plain.vgg9,
     "resnet11": residual.resnet11,

@@ -69,7 +69,12 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
 
 
 def augmented(x: Tensor, settings: Settings, generator: torch.Generator) -> Tensor:
-    """Each image mirrored with probability 1/2, and moved by up to `shift` pixels over black."""
+    """Each image mirrored with probability 1/2, moved by up to `shift` pixels over black, and black
+    in the square of its cutout, whose centre may lie anywhere.
+
+    The images come back channels-last, which convolutions are fastest with; but not for NQ, since
+    torch draws noise far slower into such strides, that spread through the network.
+    """
     n, _, height, width = x.shape
     columns = torch.arange(width).expand(n, width)
     if settings.flip:
@@ -82,5 +87,18 @@ def augmented(x: Tensor, settings: Settings, generator: torch.Generator) -> Tens
     padded = functional.pad(x, (s, s, s, s)).permute(0, 2, 3, 1)
     index = torch.arange(n)[:, None, None]
     moved = padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    # NHWC strides would spread through the network, and torch draws noise far slower into them.
-    return moved.clone(memory_format=torch.contiguous_format)
+    if settings.cutout:
+        in_rows, in_columns = (
+            _near(torch.randint(size, (n, 1), generator=generator), size, settings.cutout)
+            for size in (height, width)
+        )
+        moved = moved.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0)
+    if settings.method == "nq":
+        return moved.clone(memory_format=torch.contiguous_format)
+    return moved.contiguous(memory_format=torch.channels_last)
+
+
+def _near(centre: Tensor, size: int, side: int) -> Tensor:
+    """Which of `size` rows lie in a band of `side` about each centre."""
+    distance = torch.arange(size) - centre + side // 2
+    return (distance >= 0) & (distance < side)

@@ -6,11 +6,13 @@ import os
 import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from spikewright.errors import SpikewrightError
 from spikewright.network.conversion import Conversion, Readout
-from spikewright.records import SCHEMA, from_builtins
+from spikewright.records import SCHEMA, check_fields, from_builtins
 from spikewright.sw.models import nets
 from spikewright.sw.models.options import ACTIVATIONS
 from spikewright.sw.models.reading import load_saved
@@ -44,16 +46,8 @@ _RECIPES = {
     "relu": _Recipe("if", steps=32),
 }
 
-_BOUNDS = {
-    "epochs": (1, 10_000),
-    "batch": (1, 100_000),
-    "validation": (1, 2**32),
-    "levels": (1, 65_535),
-    "steps": (1, 4096),
-    "shift": (0, 64),
-    "seed": (0, 2**32 - 1),
-    "weight_decay": (0, 1000),
-}
+_Count = Annotated[int, Meta(ge=1, le=100_000)]
+_Pixels = Annotated[int, Meta(ge=0, le=64)]
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,17 @@ class Settings:
     the weights are trained as integers of `bits` bits, those that the compiler will find (but where
     two branches are added: it gives them one unit, and so rounds their weights once more). With
     `counts` an activation ends the network, and its counts are the output; `validation` is the
-    number of training images held back; `flip` and `shift` (in pixels) augment the images.
+    number of training images held back; `flip` and `shift` (in pixels) augment the images, and
+    `cutout` blackens a square of that side somewhere in each (DeVries and Taylor 2017).
+
+    The learning rate falls from `lr` to 0 along a cosine, or ("one-cycle", Smith 2018) rises to
+    `lr` for a fifth of the training and then falls to 0, both in straight lines. `clip` is the norm
+    that a batch's gradient is cut to: a deep net's can be a thousand times as long, and its batch
+    norms and thresholds do not come back from one such step; a LeNet-5's never exceeds 10.
+    `smoothing` spreads that share of each label over all classes. With `bfloat16` the convolutions
+    of the training steps, not those that judge, are computed in that format, which some processors
+    do twice as fast. Epochs are judged by the integer
+    spiking network ("snn") or by the network itself ("ann"), which is what burst neurons compute.
 
     `start` is the file of a trained network to go on from, its batch norms folded into the weights
     and so frozen: see :meth:`continued`.
@@ -76,45 +80,43 @@ class Settings:
     method: str = "qcfs"
     net: str = "lenet5"
     data: str = "fashion-mnist"
-    epochs: int = 40
-    batch: int = 128
-    lr: float = 0.1
-    weight_decay: float = 1e-4
-    levels: int = 0
-    steps: int = 0
-    bits: int = 8
+    epochs: _Count = 40
+    batch: _Count = 128
+    lr: Annotated[float, Meta(gt=0, le=1e30)] = 0.1
+    weight_decay: Annotated[float, Meta(ge=0, le=1000)] = 1e-4
+    schedule: str = "cosine"
+    clip: Annotated[float, Meta(gt=0, le=1e30)] = 10.0
+    smoothing: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
+    bfloat16: bool = False
+    levels: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    steps: Annotated[int, Meta(ge=0, le=4096)] = 0
+    bits: Annotated[int, Meta(ge=2, le=8)] = 8
     qat: bool = False
     width: float = 1.0
     norm: bool = False
     counts: bool = False
     flip: bool = False
-    shift: int = 0
-    validation: int = 5000
-    seed: int = 0
+    shift: _Pixels = 0
+    cutout: _Pixels = 0
+    judge: str = "snn"
+    validation: Annotated[int, Meta(ge=1)] = 5000
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     start: str = ""
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("net", nets.NETS), ("data", DATASETS)):
+        check_fields(self, "training")
+        choices = {"method": METHODS, "net": nets.NETS, "data": DATASETS}
+        choices |= {"schedule": ("cosine", "one-cycle"), "judge": ("snn", "ann")}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise SpikewrightError(
                     f"{name} {getattr(self, name)}: is not known; choose one of {', '.join(known)}"
                 )
         if self.start and self.norm:
             raise SpikewrightError(f"start {self.start}: its norms are folded; leave norm out")
-        self._complete()
-        for name, (low, high) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value < 0 == low:
-                raise SpikewrightError(f"{name} {value}: must not be negative")
-            if not low <= value <= high:
-                least = f"at least {low}" if value < low else f"at most {high}"
-                raise SpikewrightError(f"{name} {value}: must be {least}")
         if self.norm and self.batch == 1:
             raise SpikewrightError("batch 1: gives norm no variance; take at least 2, or no norm")
-        if not self.lr > 0:
-            raise SpikewrightError(f"lr {self.lr}: must be positive")
-        if not 2 <= self.bits <= 8:
-            raise SpikewrightError(f"bits {self.bits}: choose 2 to 8")
+        self._complete()
 
     def _complete(self) -> None:
         """Put the method's own in place of zeros."""

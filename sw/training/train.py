@@ -112,7 +112,10 @@ def _advance(state: State, splits: Splits, progress: Report) -> None:
     if settings.method == "nq":
         induce(state.module, splits.validation[0][:_NOISE].numpy())
     try:
-        score = spiking_accuracy(state.module, splits.validation, splits.calibration, settings)
+        if settings.judge == "ann":
+            score = accuracy(state.module, splits.validation)
+        else:
+            score = spiking_accuracy(state.module, splits.validation, splits.calibration, settings)
     except SpikewrightError as e:
         raise SpikewrightError(
             f"training: the network of epoch {epoch} cannot become spiking ({e}); its last loss "
@@ -123,7 +126,11 @@ def _advance(state: State, splits: Splits, progress: Report) -> None:
 
 def _record(state: State, splits: Splits) -> dict[str, Any]:
     """What is stored with the weights of the best epoch, which are in place."""
-    settings, module = state.settings, state.module
+    settings, module, known = state.settings, state.module, splits.calibration
+    kept = {f"{settings.judge}_validation": state.scores[state.best_epoch - 1]}
+    validation, test = splits.validation, splits.test
+    if settings.judge == "snn":
+        kept["ann_validation"] = accuracy(module, validation)
     record = {
         **state.origins[0],
         "resumed": state.origins[1:],
@@ -132,11 +139,10 @@ def _record(state: State, splits: Splits) -> dict[str, Any]:
         "scores": state.scores,
         "seconds": [[round(spent, 2) for spent in pair] for pair in state.seconds],
         "epoch": state.best_epoch,
-        "accuracy": {
-            "ann_validation": accuracy(module, splits.validation),
-            "ann_test": accuracy(module, splits.test),
-            "snn_validation": state.scores[state.best_epoch - 1],
-            "snn_test": spiking_accuracy(module, splits.test, splits.calibration, settings),
+        "accuracy": kept
+        | {
+            "ann_test": accuracy(module, test),
+            "snn_test": spiking_accuracy(module, test, known, settings),
         },
     }
     return record | ({} if state.earlier is None else {"start": state.earlier})

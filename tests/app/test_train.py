@@ -18,6 +18,8 @@ def test_train_then_compile(work, capsys):
         idx(work / f"{stem}-labels-idx1-ubyte", labels)
     words = ["--net", "mlp", "--data", "mnist", "--data-dir", ".", "--epochs", "2", "-T", "3"]
     words += ["--batch", "10", "--validation", "10", "--width", "0.1", "-o", "m.safetensors"]
+    words += ["--schedule", "one-cycle", "--clip", "2", "--smoothing", "0.1", "--bfloat16"]
+    words += ["--cutout", "3", "--judge", "ann"]
     status, output, errors = run(["train", *words], capsys)
     assert (status, errors) == (0, [])
     assert "wrote m.safetensors" in output

@@ -71,8 +71,12 @@ def test_vggs_have_the_layers_they_say():
     assert outputs(make("vgg9", width=0.25)) == [16, 16, 32, 32, 64, 64, 64, 256, 10]
     small = make("vgg8")
     assert outputs(small) == [16, 16, 48, 48, 80, 80, 80, 10]
-    weights = sum(p.numel() for p in small.parameters() if p.ndim > 1)
-    assert 170_000 < weights < 185_000
+    pooled = make("vgg7")
+    assert outputs(pooled) == [32, 32, 96, 96, 128, 128, 10]
+    kinds = [type(m) for name, m in pooled.named_children() if name.startswith("pool")]
+    assert kinds == [torch.nn.MaxPool2d] * 3
+    for net, low, high in ((small, 170_000, 185_000), (pooled, 375_000, 385_000)):
+        assert low < sum(p.numel() for p in net.parameters() if p.ndim > 1) < high
     sizes = []
     for name, module in small.named_children():
         if name.startswith("act"):

@@ -44,6 +44,37 @@ def test_images_are_moved_and_mirrored_and_nothing_else():
     got = batches.augmented(many, Settings(flip=True, shift=1), generator)
     seen = {tuple(x.flatten().tolist()) for x in got}
     assert seen == set(allowed)
-    assert got.stride() == (12, 12, 4, 1)  # strides of NHWC make noise several times slower
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    quiet = batches.augmented(many, Settings("nq", flip=True, shift=1), generator)
+    assert quiet.stride() == (12, 12, 4, 1)  # strides of NHWC make noise several times slower
     same = batches.augmented(many, Settings(), generator)
     assert torch.equal(same, many)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_cutout_is_a_black_square_about_any_pixel(side):
+    image = torch.full((2000, 2, 4, 5), 7, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(1)
+    got = batches.augmented(image, Settings(cutout=side), generator)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(got[:, 0], got[:, 1])  # of all channels
+    allowed = set()
+    for y in range(4):
+        for x in range(5):
+            expected = torch.full((4, 5), 7)
+            top, left = y - side // 2, x - side // 2
+            expected[max(top, 0) : top + side, max(left, 0) : left + side] = 0
+            allowed.add(tuple(expected.flatten().tolist()))
+    assert {tuple(x.flatten().tolist()) for x in got[:, 0]} == allowed
+
+
+def test_augmenting_images_is_repeatable_and_each_has_its_own(folder):
+    images = torch.randint(1, 256, (50, 1, 8, 8), dtype=torch.uint8)
+    settings = Settings(flip=True, shift=2, cutout=3)
+    first, again = (
+        batches.augmented(images, settings, torch.Generator().manual_seed(5)) for _ in range(2)
+    )
+    assert torch.equal(first, again)
+    same = images[:1].expand(50, 1, 8, 8)
+    many = batches.augmented(same, settings, torch.Generator().manual_seed(5))
+    assert len({x.numpy().tobytes() for x in many}) > 40

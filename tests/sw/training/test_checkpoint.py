@@ -1,6 +1,9 @@
 """Trainings that are interrupted, and their checkpoints."""
 
 import os
+import pathlib
+import signal
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -10,7 +13,7 @@ from spikewright.errors import SpikewrightError
 from spikewright.sw.models.reading import load_saved
 from spikewright.sw.training import train
 from spikewright.sw.training.settings import Settings
-from tests.support.training import QUICK, assert_same, interrupt_in
+from tests.support.training import QUICK, assert_same, equal, interrupt_in
 
 
 @pytest.mark.parametrize("method", ["nq", "qffs", "calif"])
@@ -119,3 +122,96 @@ def test_a_fine_tuning_goes_on_from_the_same_network_only(folder, tmp_path, monk
     first.write_bytes(kept)
     relative = Settings.continued("first.safetensors", epochs=2)  # the same file
     assert len(train.train(second, relative, data_dir=folder)["resumed"]) == 1
+
+
+RECIPE = replace(
+    QUICK,
+    net="lenet5",
+    width=0.5,
+    norm=True,
+    schedule="one-cycle",
+    smoothing=0.1,
+    bfloat16=True,
+    flip=True,
+    shift=2,
+    cutout=5,
+    judge="ann",
+)
+
+
+def killed(moment, path, folder):
+    """Train in a process of its own that dies at a moment, as by ``kill -9``: the first bytes of
+    the second checkpoint's temporary file, its renaming, or a batch."""
+    with warnings.catch_warnings():  # torch's threads, of which the child uses none
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        try:
+            writes, calls = iter(range(100)), iter(range(100))
+            replacing = os.replace
+
+            def die(*_):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            def rename(*names):
+                if moment == "before a renaming" and next(writes) == 1:
+                    die()
+                replacing(*names)
+                if moment == "after a renaming" and next(writes) == 1:
+                    die()
+
+            def each(progress):
+                if next(calls) == moment:
+                    die()
+
+            os.replace = rename
+            train.train(path, RECIPE, data_dir=folder, progress=each)
+        finally:
+            os._exit(1)
+    return os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+
+
+@pytest.mark.parametrize("moment", [0, 15, 16, 37, "before a renaming", "after a renaming"])
+def test_a_training_killed_at_any_moment_comes_to_the_same(folder, tmp_path, moment):
+    whole, again = tmp_path / "whole.safetensors", tmp_path / "again.safetensors"
+    train.train(whole, RECIPE, data_dir=folder)
+    assert killed(moment, again, folder)
+    assert not again.exists()
+    train.train(again, RECIPE, data_dir=folder)
+    assert_same(whole, again)
+
+
+def test_a_training_killed_before_its_checkpoint_goes_comes_to_the_same(folder, tmp_path):
+    whole, again = tmp_path / "whole.safetensors", tmp_path / "again.safetensors"
+    train.train(whole, RECIPE, data_dir=folder)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pathlib.Path, "unlink", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(again, RECIPE, data_dir=folder)
+    train.train(again, RECIPE, data_dir=folder)
+    assert_same(whole, again)
+    assert {path.name for path in tmp_path.iterdir()} == {whole.name, again.name}
+
+
+def test_a_checkpoint_holds_the_best_and_the_last_state(folder, tmp_path, monkeypatch):
+    scores = iter([0.2, 0.7, 0.5, 0.1])
+    states = []
+
+    def score(module, *_):
+        states.append({name: value.clone() for name, value in module.state_dict().items()})
+        return next(scores)
+
+    monkeypatch.setattr(train, "accuracy", score)
+    settings = replace(RECIPE, epochs=5)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(
+            tmp_path / "net.safetensors", settings, data_dir=folder, progress=interrupt_in(4)
+        )
+    stored = torch.load(tmp_path / "net.safetensors.checkpoint", weights_only=True)
+    assert stored["best_epoch"] == 2
+    assert equal(stored["best"], states[1])
+    assert equal(stored["module"], states[2])

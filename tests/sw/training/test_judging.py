@@ -88,3 +88,15 @@ def test_integers_in_training_are_those_of_the_compiler(folder, tmp_path, method
         got = torch.tensor(integer.synapses[0].weight)
         assert got.abs().max() == limit
         assert torch.equal(got.double().reshape(expected.shape), expected)
+
+
+def test_a_network_can_be_judged_as_it_is(folder, tmp_path, monkeypatch):
+    judged = []
+    real = train.accuracy
+    monkeypatch.setattr(train, "accuracy", lambda m, x: judged.append(real(m, x)) or judged[-1])
+    record = train.train(tmp_path / "net.safetensors", replace(QUICK, judge="ann"), data_dir=folder)
+    assert record["scores"] == judged[:3]
+    assert record["accuracy"]["ann_validation"] == max(judged[:3])
+    assert record["accuracy"]["ann_test"] == judged[3]
+    assert set(record["accuracy"]) == {"ann_validation", "ann_test", "snn_test"}
+    assert "--judge ann" in record["command"]

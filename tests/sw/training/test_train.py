@@ -133,7 +133,7 @@ def test_an_impossible_output_is_said_before_any_work(tmp_path):
             train.train(tmp_path / name, QUICK, data_dir=tmp_path)
 
 
-@pytest.mark.parametrize("net", ["vgg8", "vgg9", "resnet11", "mobilenet20"])
+@pytest.mark.parametrize("net", ["vgg7", "vgg8", "vgg9", "resnet11", "mobilenet20"])
 @pytest.mark.parametrize("method", ["hpc", "calif"])
 def test_the_deep_nets_train_on_colour_images_and_go_on(tmp_path, method, net):
     rng = np.random.default_rng(3)

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.family import has_ecp5_cells
 
-__all__ = ["BLOCK_SHAPES", "BlockMemory", "block_count"]
+__all__ = ["BLOCK_SHAPES", "BlockMemory", "block_count", "block_shape"]
 
 BLOCK_SHAPES = ((512, 36), (1024, 18), (2048, 9))
 """Words of one block RAM of an ECP5, and their bits: deeper ones are narrower."""
@@ -23,11 +23,11 @@ _ROW_BITS, _ROWS = 18, 1024
 
 def block_count(width: int, depth: int) -> int:
     """Block RAMs of an ECP5 that a memory of `depth` words of `width` bits takes."""
-    words, bits = _block_shape(depth)
+    words, bits = block_shape(depth)
     return -(-width // bits) * -(-depth // words)
 
 
-def _block_shape(depth: int) -> tuple[int, int]:
+def block_shape(depth: int) -> tuple[int, int]:
     """The shallowest block shape that holds `depth` words, or the deepest that there is."""
     return next((shape for shape in BLOCK_SHAPES if shape[0] >= depth), BLOCK_SHAPES[-1])
 
@@ -70,7 +70,7 @@ class BlockMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        words, bits = _block_shape(self._depth)
+        words, bits = block_shape(self._depth)
         inner = (words - 1).bit_length()
         ecp5 = has_ecp5_cells(platform)
         outputs = []
@@ -92,7 +92,7 @@ class BlockMemory(wiring.Component):
         self, m: Module, bank: int, enable: Value, init: Sequence[int], bits: int
     ) -> Value:
         """One bank as synthesis may infer it, and a register."""
-        words, _ = _block_shape(self._depth)
+        words, _ = block_shape(self._depth)
         attributes: dict[str, Any] = {"no_rw_check": 1}
         m.submodules[f"bank_{bank}"] = memory = Memory(
             shape=self._width, depth=min(words, self._depth), init=init, attrs=attributes

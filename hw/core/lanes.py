@@ -195,7 +195,7 @@ class Lanes(wiring.Component):
 
     @property
     def _bank_slots(self) -> int:
-        """Slots that share a block RAM: its word is read for the first, and waits for the others."""
+        """Slots that share a block RAM: its word is read for the first and waits for the others."""
         return max(1, block_shape(self.rows)[1] // (self.fire_units * self._weight_bits))
 
     def _bank(self, m: Module, slots: range, row: Value) -> list[Value]:

@@ -16,7 +16,7 @@ the next step's events follow at once.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,12 +30,13 @@ def event_layout(row_bits: int) -> data.StructLayout:
     """What every slot sees, one clock later each.
 
     - `row`: the weight row to add
-    - `add`: there is something to add
-    - `clear`: to zero instead of to the accumulator
-    - `negative`: subtract
-    - `take`: the fire unit takes this slot, with what is added now
+    - `add`: the row is added, or subtracted where `negative`
+    - `double`: to the accumulator's double; without `add` it is doubled alone
+    - `clear`: to zero instead, with `add` or `double`
+    - `take`: the fire unit takes this slot, with what this event makes of it
     """
-    return data.StructLayout({"row": row_bits, "add": 1, "clear": 1, "negative": 1, "take": 1})
+    flags = dict.fromkeys(("add", "double", "clear", "negative", "take"), 1)
+    return data.StructLayout({"row": row_bits, **flags})
 
 
 def delayed(m: Module, value: Value, clocks: int, name: str) -> list[Value]:
@@ -49,7 +50,7 @@ def delayed(m: Module, value: Value, clocks: int, name: str) -> list[Value]:
 
 
 class Lane(wiring.Component):
-    """One accumulator: a LUT and a flip-flop a bit. The sum wraps.
+    """One accumulator: its sum, doubled or not, plus or minus a weight. It wraps.
 
     Latency: one clock from `weight` and the flags to `total`. Throughput: one addition a clock.
 
@@ -66,7 +67,8 @@ class Lane(wiring.Component):
         super().__init__(
             {
                 "weight": In(signed(weight_bits)),
-                "add": In(1),
+                "change": In(1),
+                "double": In(1),
                 "clear": In(1),
                 "negative": In(1),
                 "total": Out(signed(width)),
@@ -78,13 +80,13 @@ class Lane(wiring.Component):
         m.submodules.adder = adder = Accumulate(self._width, self._weight_bits, signed_events=True)
         total = Signal(signed(self._width), reset_less=True)
         m.d.comb += [
-            adder.sum.eq(total),
+            adder.sum.eq(Mux(self.double, total << 1, total)),
             adder.value.eq(self.weight),
             adder.clear.eq(self.clear),
             adder.negative.eq(self.negative),
             self.total.eq(total),
         ]
-        with m.If(self.add):
+        with m.If(self.change):
             m.d.sync += total.eq(adder.total)
         return m
 
@@ -166,22 +168,24 @@ class Lanes(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rows = delayed(m, self.event.row, self.slots - 1, "row")
+        event = self.event
         flags = delayed(
             m,
-            Cat(self.event.add, self.event.clear, self.event.negative, self.event.take),
+            Cat(event.add, event.double, event.clear, event.negative, event.take),
             self.MEMORY + self.slots - 1,
             "flags",
-        )[self.MEMORY :]
+        )
         totals = []
         for start in range(0, self.slots, self._bank_slots):
             own = range(start, min(start + self._bank_slots, self.slots))
-            words = self._bank(m, own, rows[start])
+            words = self._bank(m, own, rows[start], flags)
             totals += [
-                self._slot(m, slot, word, flags[slot])
+                self._slot(m, slot, word, flags[self.MEMORY + slot])
                 for slot, word in zip(own, words, strict=True)
             ]
+        takes = [stage[-1] for stage in flags[self.MEMORY :]]
         for unit in range(self.fire_units):
-            parts = self._choice(m, unit, [slot[unit] for slot in totals], [f[3] for f in flags])
+            parts = self._choice(m, unit, [slot[unit] for slot in totals], takes)
             for output, own in ((self.first, parts[0::2]), (self.second, parts[1::2])):
                 if not own:
                     continue
@@ -198,8 +202,8 @@ class Lanes(wiring.Component):
         """Slots that share a block RAM: its word is read for the first and waits for the others."""
         return max(1, block_shape(self.rows)[1] // (self.fire_units * self._weight_bits))
 
-    def _bank(self, m: Module, slots: range, row: Value) -> list[Value]:
-        """The weights of neighbouring slots, each when its event is there."""
+    def _bank(self, m: Module, slots: range, row: Value, flags: list[Value]) -> list[Value]:
+        """The weights of neighbouring slots, each when its event is there; zeros without `add`."""
         bits = self.fire_units * self._weight_bits
         low, mask = slots[0] * bits, (1 << len(slots) * bits) - 1
         m.submodules[f"weights_{slots[0]}"] = memory = BlockMemory(
@@ -211,10 +215,13 @@ class Lanes(wiring.Component):
             memory.write.address.eq(self.write.row),
             memory.write.data.eq(self.write.data[low : low + len(slots) * bits]),
         ]
-        return [
-            delayed(m, memory.data.word_select(late, bits), 1 + late, f"weights_{slot}")[-1]
-            for late, slot in enumerate(slots)
-        ]
+        weights = []
+        for late, slot in enumerate(slots):
+            read = delayed(m, memory.data.word_select(late, bits), late, f"read_{slot}")[-1]
+            added = Signal(bits, name=f"weights_{slot}", reset_less=True)
+            m.d.sync += added.eq(Mux(flags[self.MEMORY + slot - 1][0], read, 0))
+            weights.append(added)
+        return weights
 
     def _slot(self, m: Module, slot: int, weights: Value, flags: Value) -> list[Value]:
         """The accumulators of a slot."""
@@ -224,9 +231,10 @@ class Lanes(wiring.Component):
             m.submodules[f"lane_{slot * self.fire_units + unit}"] = lane
             m.d.comb += [
                 lane.weight.eq(weights.word_select(unit, self._weight_bits)),
-                lane.add.eq(flags[0]),
-                lane.clear.eq(flags[1]),
-                lane.negative.eq(flags[2]),
+                lane.change.eq(flags[0] | flags[1]),
+                lane.double.eq(flags[1]),
+                lane.clear.eq(flags[2]),
+                lane.negative.eq(flags[3]),
             ]
             totals.append(lane.total)
         return totals

@@ -9,6 +9,8 @@ from spikewright.hw.core.lanes import Lanes
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2), (16, 4), (32, 1), (32, 2), (4, 4)]
 
+START = {"row": 0, "add": 1, "double": 0, "clear": 1, "negative": 0, "take": 0}
+
 
 def wrapped(value, bits):
     return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
@@ -25,6 +27,7 @@ def stimulus(generator, count, slots, rows, length):
             {
                 "row": generator.randrange(rows),
                 "add": int(add),
+                "double": int(generator.random() < 0.1),
                 "clear": int(generator.random() < 0.2),
                 "negative": int(generator.random() < 0.3),
                 "take": int(take),
@@ -37,13 +40,12 @@ def expected(events, weights, count, fire_units, bits):
     """Of each fire unit, by clock of the take plus slot, what it takes."""
     totals, taken = [0] * count, {}
     for clock, event in enumerate(events):
-        if event["add"]:
+        if event["add"] or event["double"]:
             for lane in range(count):
-                weight = weights[event["row"]][lane]
-                before = 0 if event["clear"] else totals[lane]
-                totals[lane] = wrapped(
-                    before - weight if event["negative"] else before + weight, bits
-                )
+                weight = weights[event["row"]][lane] * event["add"]
+                before = 0 if event["clear"] else totals[lane] << event["double"]
+                sign = -1 if event["negative"] else 1
+                totals[lane] = wrapped(before + sign * weight, bits)
         if event["take"]:
             for lane, total in enumerate(totals):
                 taken[lane % fire_units, clock + lane // fire_units] = total
@@ -65,11 +67,11 @@ def run(dut, weights, events, weight_bits):
             await ctx.tick()
         ctx.set(dut.write.enable, 0)
         # What the accumulators hold is not known before their first clear.
-        for event in [{"row": 0, "add": 1, "clear": 1, "negative": 0, "take": 0}, *events]:
+        for event in [START, *events]:
             ctx.set(dut.event, event)
             await ctx.tick()
             seen.append([(ctx.get(a), ctx.get(b)) for a, b in outputs(dut)])
-        ctx.set(dut.event, {"row": 0, "add": 0, "clear": 0, "negative": 0, "take": 0})
+        ctx.set(dut.event, dict.fromkeys(START, 0))
         for _ in range(dut.latency + dut.slots + 2):
             await ctx.tick()
             seen.append([(ctx.get(a), ctx.get(b)) for a, b in outputs(dut)])
@@ -94,8 +96,7 @@ def test_takes(count, fire_units, bits, weight_bits, rows):
     weights = [[generator.randint(-top, top) for _ in range(count)] for _ in range(used)]
     dut = Lanes(count, fire_units, accumulator_bits=bits, weight_bits=weight_bits, rows=rows)
     events = stimulus(generator, count, dut.slots, used, 300)
-    first = {"row": 0, "add": 1, "clear": 1, "negative": 0, "take": 0}
-    taken = expected([first, *events], weights, count, fire_units, bits)
+    taken = expected([START, *events], weights, count, fire_units, bits)
     seen = run(dut, weights, events, weight_bits)
     for clock, units in enumerate(seen):
         for unit, (one, other) in enumerate(units):
@@ -114,7 +115,7 @@ def test_latency():
 def test_initial_weights():
     words = [0x0102, 0x7F80]
     dut = Lanes(2, 1, accumulator_bits=12, weight_bits=8, rows=2, init=words)
-    event = {"row": 1, "add": 1, "clear": 1, "negative": 0, "take": 1}
+    event = {**START, "row": 1, "take": 1}
     seen = run(dut, [], [event], 8)
     values = [one + other for ((one, other),) in seen]
     assert values[dut.latency : dut.latency + 2] == [-128, 127]

@@ -1,4 +1,4 @@
-// Behaviour of the ECP5's block RAM, as Yosys uses it: no output registers, one clock.
+// Behaviour of the ECP5's block RAM: one clock, output registers only behind the port that reads.
 //
 // A read of a word that the other port writes in the same clock gives garbage, and two writes of
 // one word store garbage: the FPGA promises nothing there, and Yosys was told that nobody looks.
@@ -124,7 +124,8 @@ module DP16KD #(
     integer n;
     initial begin
         for (n = 0; n < 2048; n = n + 1) bytes[n] = INITIAL[n/2*20 + n%2*9 +: 9];
-        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG") $fatal(1, "DP16KD: output register");
+        if (REGMODE_A != "NOREG") $fatal(1, "DP16KD: output register of port A");
+        if (REGMODE_B == "OUTREG" && DATA_WIDTH_B == 36) $fatal(1, "DP16KD: wide register");
         if (CLKAMUX != "CLKA" || CLKBMUX != "CLKB") $fatal(1, "DP16KD: inverted clock");
         if (CEAMUX != "CEA" || CEBMUX != "CEB" || WEAMUX != "WEA" || WEBMUX != "WEB")
             $fatal(1, "DP16KD: inverted enable");
@@ -227,11 +228,14 @@ module DP16KD #(
             else read_b <= (word(adb) & mask(DATA_WIDTH_B, adb)) >> offset(DATA_WIDTH_B, adb);
     end
 
+    reg [17:0] output_b;
+    always @(posedge CLKB) if (RSTB) output_b <= 0; else if (OCEB) output_b <= read_b[17:0];
+
     // Port B puts a word of 36 bits on both outputs, and a narrower one on its own.
     assign {
         DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6,
         DOB5, DOB4, DOB3, DOB2, DOB1, DOB0
-    } = DATA_WIDTH_B == 36 ? read_b[35:18] : read_b[17:0];
+    } = DATA_WIDTH_B == 36 ? read_b[35:18] : REGMODE_B == "OUTREG" ? output_b : read_b[17:0];
     assign {
         DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6,
         DOA5, DOA4, DOA3, DOA2, DOA1, DOA0

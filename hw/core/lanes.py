@@ -1,0 +1,268 @@
+"""Lanes: accumulators, their weights, and the chain that brings events to them.
+
+A lane is an accumulator and nothing else. Lane l is slot ``l // fire_units`` of fire unit ``l %
+fire_units``. Events go from slot to slot, one clock each, so that slot s is ready exactly when its
+fire unit takes it: the hand-over needs neither a second bank of registers nor a parallel load, and
+the next step's events follow at once.
+
+    event --> slot 0 --> slot 1 --> ... --> slot S-1          one clock from slot to slot
+                |           |                   |
+             weight row  weight row          weight row       of the slot's own block RAMs
+                |           |                   |
+            F accumulators  F                   F             acc = (clear ? 0 : acc) +- weight
+                \\___________|___________________/
+                            one slot a clock, to each fire unit
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikewright.hw.cells.arithmetic import Accumulate, Select
+from spikewright.hw.cells.memory import BlockMemory, block_shape
+
+__all__ = ["Lane", "Lanes", "delayed", "event_layout"]
+
+
+def event_layout(row_bits: int) -> data.StructLayout:
+    """What every slot sees, one clock later each.
+
+    - `row`: the weight row to add
+    - `add`: the row is added, or subtracted where `negative`
+    - `double`: to the accumulator's double; without `add` it is doubled alone
+    - `clear`: to zero instead, with `add` or `double`
+    - `take`: the fire unit takes this slot, with what this event makes of it
+    """
+    flags = dict.fromkeys(("add", "double", "clear", "negative", "take"), 1)
+    return data.StructLayout({"row": row_bits, **flags})
+
+
+def delayed(m: Module, value: Value, clocks: int, name: str) -> list[Value]:
+    """`value`, and what it was 1 to `clocks` clocks ago; without reset, as a pipeline drains."""
+    stages = [value]
+    for clock in range(clocks):
+        stage = Signal(value.shape(), name=f"{name}_{clock + 1}", reset_less=True)
+        m.d.sync += stage.eq(stages[-1])
+        stages.append(stage)
+    return stages
+
+
+class Lane(wiring.Component):
+    """One accumulator: its sum, doubled or not, plus or minus a weight. It wraps.
+
+    Latency: one clock from `weight` and the flags to `total`. Throughput: one addition a clock.
+
+    Parameters
+    ----------
+    width
+        Bits of the accumulator.
+    weight_bits
+        Bits of a signed weight.
+    """
+
+    def __init__(self, width: int, weight_bits: int) -> None:
+        self._width, self._weight_bits = width, weight_bits
+        super().__init__(
+            {
+                "weight": In(signed(weight_bits)),
+                "change": In(1),
+                "double": In(1),
+                "clear": In(1),
+                "negative": In(1),
+                "total": Out(signed(width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.adder = adder = Accumulate(self._width, self._weight_bits, signed_events=True)
+        total = Signal(signed(self._width), reset_less=True)
+        m.d.comb += [
+            adder.sum.eq(Mux(self.double, total << 1, total)),
+            adder.value.eq(self.weight),
+            adder.clear.eq(self.clear),
+            adder.negative.eq(self.negative),
+            self.total.eq(total),
+        ]
+        with m.If(self.change):
+            m.d.sync += total.eq(adder.total)
+        return m
+
+
+class Lanes(wiring.Component):
+    """`count` lanes in ``count // fire_units`` slots, with a weight memory of `rows` rows.
+
+    Latency: :attr:`latency` clocks from an event to what its `take` gives of slot 0; slot s follows
+    s clocks later. Throughput: one event a clock; slots of a take come one a clock. There is no
+    back-pressure: whoever sends a `take` has room for all slots, and sends the next at least
+    ``slots`` clocks later. A `take` without `add` gives the accumulator as it stands.
+
+    Parameters
+    ----------
+    count, fire_units
+        Lanes, and how many of them are taken in a clock.
+    accumulator_bits, weight_bits
+        Of a lane and of one weight.
+    rows
+        Weight rows; row r of lane l is ``weight_bits`` bits from bit ``l * weight_bits``.
+    init
+        The first rows.
+
+    Members
+    -------
+    event
+        See :func:`event_layout`.
+    first, second
+        Of every fire unit what is taken, in one of two numbers; the other is zero. Both are zero
+        where nothing is taken.
+    write
+        `enable`, `row` and `data` of a whole weight row.
+    """
+
+    MEMORY = BlockMemory.LATENCY + 1
+    """Clocks from a row's address to the accumulator's input: a register follows the memory."""
+
+    def __init__(
+        self,
+        count: int,
+        fire_units: int,
+        *,
+        accumulator_bits: int,
+        weight_bits: int,
+        rows: int,
+        init: list[int] | None = None,
+    ) -> None:
+        if count % fire_units:
+            raise ValueError(f"{count} lanes cannot be dealt to {fire_units} fire units")
+        self.count, self.fire_units, self.rows = count, fire_units, rows
+        self.slots = count // fire_units
+        self._accumulator_bits, self._weight_bits = accumulator_bits, weight_bits
+        self._init = [] if init is None else init
+        row_bits = (rows - 1).bit_length()
+        self.event_layout = event_layout(row_bits)
+        taken = data.ArrayLayout(signed(accumulator_bits), fire_units)
+        write = wiring.Signature(
+            {"enable": Out(1), "row": Out(row_bits), "data": Out(count * weight_bits)}
+        )
+        super().__init__(
+            {
+                "event": In(self.event_layout),
+                "first": Out(taken),
+                "second": Out(taken),
+                "write": In(write),
+            }
+        )
+
+    @property
+    def _deep(self) -> bool:
+        """Whether there are more groups of slots than the two outputs take."""
+        return self.slots > 2 * Select.MOST
+
+    @property
+    def latency(self) -> int:
+        """Clocks from an event to slot 0 at `first` or `second`: memory, sum, choice."""
+        return self.MEMORY + 2 + self._deep
+
+    def elaborate(self, platform):
+        m = Module()
+        rows = delayed(m, self.event.row, self.slots - 1, "row")
+        event = self.event
+        flags = delayed(
+            m,
+            Cat(event.add, event.double, event.clear, event.negative, event.take),
+            self.MEMORY + self.slots - 1,
+            "flags",
+        )
+        totals = []
+        for start in range(0, self.slots, self._bank_slots):
+            own = range(start, min(start + self._bank_slots, self.slots))
+            words = self._bank(m, own, rows[start], flags)
+            totals += [
+                self._slot(m, slot, word, flags[self.MEMORY + slot])
+                for slot, word in zip(own, words, strict=True)
+            ]
+        takes = [stage[-1] for stage in flags[self.MEMORY :]]
+        for unit in range(self.fire_units):
+            parts = self._choice(m, unit, [slot[unit] for slot in totals], takes)
+            for output, own in ((self.first, parts[0::2]), (self.second, parts[1::2])):
+                if not own:
+                    continue
+                either = own[0] if len(own) == 1 else own[0] | own[1]
+                if self._deep:
+                    joined = Signal(self._accumulator_bits, name=f"joined_{unit}", reset_less=True)
+                    m.d.sync += joined.eq(either)
+                    either = joined
+                m.d.comb += output[unit].eq(either)
+        return m
+
+    @property
+    def _bank_slots(self) -> int:
+        """Slots that share a block RAM: its word is read for the first and waits for the others."""
+        return max(1, block_shape(self.rows)[1] // (self.fire_units * self._weight_bits))
+
+    def _bank(self, m: Module, slots: range, row: Value, flags: list[Value]) -> list[Value]:
+        """The weights of neighbouring slots, each when its event is there; zeros without `add`."""
+        bits = self.fire_units * self._weight_bits
+        low, mask = slots[0] * bits, (1 << len(slots) * bits) - 1
+        m.submodules[f"weights_{slots[0]}"] = memory = BlockMemory(
+            len(slots) * bits, self.rows, [word >> low & mask for word in self._init]
+        )
+        m.d.comb += [
+            memory.address.eq(row),
+            memory.write.enable.eq(self.write.enable),
+            memory.write.address.eq(self.write.row),
+            memory.write.data.eq(self.write.data[low : low + len(slots) * bits]),
+        ]
+        weights = []
+        for late, slot in enumerate(slots):
+            read = delayed(m, memory.data.word_select(late, bits), late, f"read_{slot}")[-1]
+            added = Signal(bits, name=f"weights_{slot}", reset_less=True)
+            m.d.sync += added.eq(Mux(flags[self.MEMORY + slot - 1][0], read, 0))
+            weights.append(added)
+        return weights
+
+    def _slot(self, m: Module, slot: int, weights: Value, flags: Value) -> list[Value]:
+        """The accumulators of a slot."""
+        totals: list[Value] = []
+        for unit in range(self.fire_units):
+            lane = Lane(self._accumulator_bits, self._weight_bits)
+            m.submodules[f"lane_{slot * self.fire_units + unit}"] = lane
+            m.d.comb += [
+                lane.weight.eq(weights.word_select(unit, self._weight_bits)),
+                lane.change.eq(flags[0] | flags[1]),
+                lane.double.eq(flags[1]),
+                lane.clear.eq(flags[2]),
+                lane.negative.eq(flags[3]),
+            ]
+            totals.append(lane.total)
+        return totals
+
+    def _choice(self, m: Module, unit: int, totals: list[Value], takes: list[Value]) -> list[Value]:
+        """What a fire unit takes, in groups of slots: of at most one group it is not zero."""
+        parts = []
+        for group, start in enumerate(range(0, self.slots, Select.MOST)):
+            own = totals[start : start + Select.MOST]
+            taking = takes[start : start + Select.MOST]
+            m.submodules[f"select_{unit}_{group}"] = select = Select(
+                self._accumulator_bits, len(own)
+            )
+            code = Signal(3, name=f"code_{unit}_{group}", reset_less=True)
+            enable = Signal(name=f"enable_{unit}_{group}", reset_less=True)
+            output = Signal(self._accumulator_bits, name=f"part_{unit}_{group}", reset_less=True)
+            m.d.sync += [
+                enable.eq(Cat(taking).any()),
+                *(
+                    code[bit].eq(Cat(t for i, t in enumerate(taking) if i >> bit & 1).any())
+                    for bit in range(3)
+                ),
+                output.eq(select.output),
+            ]
+            m.d.comb += [
+                select.inputs.eq(Cat(own)),
+                select.code.eq(code),
+                select.enable.eq(enable),
+            ]
+            parts.append(output)
+        return parts

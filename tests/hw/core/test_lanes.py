@@ -1,0 +1,126 @@
+"""Lanes against sums in Python: what each take gives, when, and with which widths."""
+
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from spikewright.hw.core.lanes import Lanes
+
+SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2), (16, 4), (32, 1), (32, 2), (4, 4)]
+
+START = {"row": 0, "add": 1, "double": 0, "clear": 1, "negative": 0, "take": 0}
+
+
+def wrapped(value, bits):
+    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+
+
+def stimulus(generator, count, slots, rows, length):
+    """Events, one a clock or none; takes at least `slots` clocks apart."""
+    events, rest = [], 0
+    for _ in range(length):
+        add = generator.random() < 0.8
+        take = rest == 0 and generator.random() < 0.4
+        rest = slots - 1 if take else max(0, rest - 1)
+        events.append(
+            {
+                "row": generator.randrange(rows),
+                "add": int(add),
+                "double": int(generator.random() < 0.1),
+                "clear": int(generator.random() < 0.2),
+                "negative": int(generator.random() < 0.3),
+                "take": int(take),
+            }
+        )
+    return events
+
+
+def expected(events, weights, count, fire_units, bits):
+    """Of each fire unit, by clock of the take plus slot, what it takes."""
+    totals, taken = [0] * count, {}
+    for clock, event in enumerate(events):
+        if event["add"] or event["double"]:
+            for lane in range(count):
+                weight = weights[event["row"]][lane] * event["add"]
+                before = 0 if event["clear"] else totals[lane] << event["double"]
+                sign = -1 if event["negative"] else 1
+                totals[lane] = wrapped(before + sign * weight, bits)
+        if event["take"]:
+            for lane, total in enumerate(totals):
+                taken[lane % fire_units, clock + lane // fire_units] = total
+    return taken
+
+
+def run(dut, weights, events, weight_bits):
+    """`first` and `second` of each fire unit after each clock; weights are written first."""
+    seen = []
+
+    async def bench(ctx):
+        for row, values in enumerate(weights):
+            word = sum(
+                (v & (1 << weight_bits) - 1) << weight_bits * i for i, v in enumerate(values)
+            )
+            ctx.set(dut.write.enable, 1)
+            ctx.set(dut.write.row, row)
+            ctx.set(dut.write.data, word)
+            await ctx.tick()
+        ctx.set(dut.write.enable, 0)
+        # What the accumulators hold is not known before their first clear.
+        for event in [START, *events]:
+            ctx.set(dut.event, event)
+            await ctx.tick()
+            seen.append([(ctx.get(a), ctx.get(b)) for a, b in outputs(dut)])
+        ctx.set(dut.event, dict.fromkeys(START, 0))
+        for _ in range(dut.latency + dut.slots + 2):
+            await ctx.tick()
+            seen.append([(ctx.get(a), ctx.get(b)) for a, b in outputs(dut)])
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen
+
+
+def outputs(dut):
+    return [(dut.first[unit], dut.second[unit]) for unit in range(dut.fire_units)]
+
+
+@pytest.mark.parametrize(("count", "fire_units"), SHAPES)
+@pytest.mark.parametrize(("bits", "weight_bits", "rows"), [(9, 8, 12), (18, 4, 600), (18, 8, 2000)])
+def test_takes(count, fire_units, bits, weight_bits, rows):
+    """Every take gives the sums of all slots, `latency` and slot clocks later, else zeros."""
+    generator = random.Random(f"{count} {fire_units} {rows}")
+    used, top = 12, (1 << weight_bits - 1) - 1
+    weights = [[generator.randint(-top, top) for _ in range(count)] for _ in range(used)]
+    dut = Lanes(count, fire_units, accumulator_bits=bits, weight_bits=weight_bits, rows=rows)
+    events = stimulus(generator, count, dut.slots, used, 300)
+    taken = expected([START, *events], weights, count, fire_units, bits)
+    seen = run(dut, weights, events, weight_bits)
+    for clock, units in enumerate(seen):
+        for unit, (one, other) in enumerate(units):
+            assert one == 0 or other == 0
+            # `seen` holds what is there after the clock in which the event was.
+            assert one + other == taken.get((unit, clock - dut.latency + 1), 0)
+    assert len(taken) > 100
+
+
+def test_latency():
+    """From an event to slot 0: two clocks of memory, weight, sum, choice; more for many slots."""
+    assert Lanes(16, 2, accumulator_bits=18, weight_bits=8, rows=8).latency == 5
+    assert Lanes(32, 1, accumulator_bits=18, weight_bits=8, rows=8).latency == 6
+
+
+def test_initial_weights():
+    words = [0x0102, 0x7F80]
+    dut = Lanes(2, 1, accumulator_bits=12, weight_bits=8, rows=2, init=words)
+    event = {**START, "row": 1, "take": 1}
+    seen = run(dut, [], [event], 8)
+    values = [one + other for ((one, other),) in seen]
+    assert values[dut.latency : dut.latency + 2] == [-128, 127]
+
+
+def test_lanes_are_dealt_evenly():
+    with pytest.raises(ValueError, match="10 lanes cannot be dealt to 4 fire units"):
+        Lanes(10, 4, accumulator_bits=18, weight_bits=8, rows=8)

@@ -5,7 +5,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from spikewright.hw.core.lanes import Lanes
+from spikewright.hw.cores.lanes import Lanes
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2), (16, 4), (32, 1), (32, 2), (4, 4)]
 

@@ -33,6 +33,7 @@ REPLACED = {
 }
 
 TESTED_BY = {
+    "hw/cells/family.py": "hw/cells/test_arithmetic.py",
     "spikewright/machine/blocks.py": "sim/interpreter/test_interpreter.py",
     "spikewright/machine/choices.py": "sim/interpreter/test_interpreter.py",
     "spikewright/machine/clocks.py": "sim/interpreter/test_interpreter.py",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from spikewright.errors import SpikewrightError
+from spikewright.files import read_text
 from spikewright.machine.hardware import HardwareShape
+from spikewright.machine.images import Build
 
 __all__ = ["TOP", "TRACED_TOP", "Sources", "Verilog"]
 
@@ -34,15 +35,17 @@ class Sources:
     read: Callable[[bool], Verilog]
 
     @classmethod
-    def of(cls, directory: Path) -> Sources:
-        """Those of a build directory. Raises SpikewrightError, when read, if one is missing."""
+    def of(cls, build: Build) -> Sources:
+        """Those of a build directory. Raises SpikewrightError, when read, if one is not as written.
+
+        A build made without them has no checksum of what was put there later.
+        """
 
         def read(traced: bool) -> Verilog:
-            path = directory / (TRACED_TOP if traced else TOP)
-            try:
-                return Verilog(path.read_text(encoding="utf-8"), str(path))
-            except (OSError, UnicodeDecodeError) as error:
-                raise SpikewrightError(f"{path}: cannot be read ({error}); compile again") from None
+            name = TRACED_TOP if traced else TOP
+            path = build.directory / name
+            text = build.text(name) if name in build.crc32 else read_text(path)
+            return Verilog(text, str(path))
 
         return cls(read)
 

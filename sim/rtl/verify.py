@@ -153,7 +153,7 @@ def verify(
                 seed=seed + first,
                 cache=cache,
                 brief=(traced if top else len(frames)) * clocks < BRIEF,
-                sources=Sources.of(build.directory) if sources is None else sources,
+                sources=Sources.of(build) if sources is None else sources,
             )
             found = _mismatch(build, expected, got)
             if found is not None and mismatch is None:

@@ -205,10 +205,11 @@ def _write(
     sample: Frames,
     progress: Report,
 ) -> None:
-    from spikewright.hw.top import describe, generate
-    from spikewright.sim.rtl.sources import TOP, TRACED_TOP
+    from spikewright.hw.top import describe
+    from spikewright.sim.rtl.sources import TOP, TRACED_TOP, Sources
 
     shape = lowered.mapping.shape
+    sources = Sources.generated(shape)
     progress("generating Verilog", None)
     build = write_build(
         directory,
@@ -217,8 +218,8 @@ def _write(
         float_network=lowered.real,
         about=about,
         files={
-            TOP: generate(shape),
-            TRACED_TOP: generate(shape, trace=True),
+            TOP: sources.read(False).text,
+            TRACED_TOP: sources.read(True).text,
             "top.json": json.dumps(describe(shape), indent=1) + "\n",
         },
     )

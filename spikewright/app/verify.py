@@ -55,7 +55,7 @@ def verify(options: Verify, command: str, progress: Report) -> dict[str, Any]:
         backend=options.sim,  # type: ignore[arg-type]
         trace_images=min(options.trace_images, len(frames)),
         images=None if loaded is None else loaded.images,
-        sources=None if loaded is None else Sources.of(loaded.directory),
+        sources=None if loaded is None else Sources.of(loaded),
         progress=progress,
     )
     result = {

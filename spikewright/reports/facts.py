@@ -40,8 +40,9 @@ def expected(build: Build) -> dict[str, npt.NDArray[Any]] | None:
         return None
     sample = read_npz(path)
     frames = sample.get("x", np.zeros(0)).shape
-    rows = [sample[name].shape[:1] for name in ("potentials", "classes", "y") if name in sample]
-    if len(frames) != 4 or not frames[0] or "potentials" not in sample or {*rows} != {frames[:1]}:
+    rows = {sample[name].shape[:1] for name in ("potentials", "classes") if name in sample}
+    rows |= {sample["y"].shape} if "y" in sample else set()
+    if len(frames) != 4 or not frames[0] or "potentials" not in sample or rows != {frames[:1]}:
         raise SpikewrightError(
             f"{path}: does not hold sample frames and their potentials; delete it, or compile again"
         )

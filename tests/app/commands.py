@@ -13,6 +13,9 @@ from torch import nn
 
 def seeded(*layers):
     torch.manual_seed(0)
+    for layer in layers:
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
     return nn.Sequential(*layers)
 
 

@@ -132,7 +132,7 @@ def checked(inputs, name):
         build = spikewright.read_build(name)
         if Outcome.of(build, inputs.frames) != inputs.outcomes[name]:
             return "another result, nothing said"
-        sources = Sources.of(Path(name))
+        sources = Sources.of(build)
         for traced in (False, True):
             sources.check_generated(build.mapping.shape, traced)
         out = io.StringIO()

@@ -83,7 +83,12 @@ def test_changed_sample_is_noticed(build, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"x": np.zeros(3)}, {"x": np.array(0)}, {"potentials": np.zeros((1, 3))}, {"y": np.zeros(0)}],
+    [
+        {"x": np.zeros(3)},
+        {"x": np.array(0)},
+        {"potentials": np.zeros((1, 3))},
+        {"y": np.zeros((8, 2))},
+    ],
 )
 def test_other_sample_frames_are_refused(build, change):
     path = build.directory / "expected.npz"

@@ -26,6 +26,10 @@ _SMAX = 2
 """HPC's, as in the paper."""
 
 
+_LATER = ("schedule", "clip", "smoothing", "cutout", "bfloat16", "judge")
+"""Options that trainings on record did not know: their commands name them where they matter."""
+
+
 @dataclass(frozen=True)
 class _Recipe:
     """A method's neuron, its levels (of hpc those of a step) and T where it does not follow."""
@@ -158,9 +162,11 @@ class Settings:
 
     @property
     def command(self) -> str:
-        """The command line that repeats this training."""
+        """The command line that repeats this training; later options only where they are used."""
         words = ["spikewright train"]
         for name, value in self.to_json().items():
+            if name in _LATER and value == Settings.__dataclass_fields__[name].default:
+                continue
             option = "--" + name.replace("_", "-")
             if isinstance(value, bool):
                 words += [option] if value else []

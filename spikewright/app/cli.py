@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from spikewright import __version__
-from spikewright.app.options import COMMANDS, add_options
+from spikewright.app.fields import add_options
+from spikewright.app.options import COMMANDS
 from spikewright.errors import SpikewrightError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from spikewright.app.options import Options
+from spikewright.app.fields import Options
 from spikewright.progress import Report, silent
 
 __all__ = ["Result", "command"]

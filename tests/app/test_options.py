@@ -11,7 +11,8 @@ import pytest
 
 from spikewright import Conversion, SpikewrightError
 from spikewright.app import options
-from spikewright.app.options import COMMANDS, Compile, add_options
+from spikewright.app.fields import add_options
+from spikewright.app.options import COMMANDS, Compile
 from spikewright.network import limits
 from spikewright.network.conversion import NEURONS
 from spikewright.network.neuron import Negative, Rounding, Tie, Window

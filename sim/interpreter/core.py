@@ -90,7 +90,7 @@ class Core:
         self.bank = 0
         self.configuration = Configuration()
         fire = machine.fire
-        words = np.array(parameters, np.int64).reshape(fire.count, -1, 2).transpose(1, 0, 2)
+        words: Ints = np.array(parameters, np.int64).reshape(fire.count, -1, 2).transpose(1, 0, 2)
         words = words.reshape(-1, 2)  # (row * fire units + unit, first drive or bias)
         self.thresholds = words[:, 0] & (1 << fire.threshold_bits) - 1
         self.drives = wrapped(words >> fire.threshold_bits, fire.drive_bits)
@@ -200,13 +200,13 @@ class Core:
         y, x = self.axis[source.axis_y + item.row], self.axis[source.axis_x + item.column]
         counts = (y.count + 1, source.blocks + 1, x.count + 1)
         rows, blocks, words = np.meshgrid(*map(np.arange, counts), indexing="ij")
-        address = source.base + y.spike + x.spike + t * source.time_step + offset
-        address = address + rows * source.row_step + blocks * source.block_step
+        first = source.base + y.spike + x.spike + t * source.time_step + offset
+        address: Ints = first + rows * source.row_step + blocks * source.block_step
         address = (address + words * source.word_step) % self.machine.spikes.words
         if source.frame and self.bank:
             address ^= self._top
-        row = share.weight_base + item.group * layer.weight_group + source.weight_base
-        row = row + y.weight + x.weight + rows * source.weight_row
+        group = share.weight_base + item.group * layer.weight_group
+        row: Ints = group + source.weight_base + y.weight + x.weight + rows * source.weight_row
         row = row + blocks * source.weight_block + words * source.weight_word
         found = self.spikes[address]
         found &= np.where(words == 0, _MASK << x.low & _MASK, _MASK)

@@ -118,7 +118,7 @@ class Interpreter:
             sent += len(words)
             for word in words:
                 if word.kind == 2:
-                    result.readout[word.address] = int(wrapped(np.int64(word.data), WORD))
+                    result.readout[word.address] = int(wrapped(np.array(word.data), WORD))
                 for other in self.cores:
                     other.receive(word)
             runs.append(run)

@@ -218,7 +218,7 @@ RECORDS: dict[Opcode, type[Record]] = {
 
 def tables() -> str:
     """Every record as a Markdown table under its title, as `docs/machine.md` has them."""
-    kinds = (Instruction, *RECORDS.values(), AxisEntry, RouterWord)
+    kinds: list[type[Record]] = [Instruction, *RECORDS.values(), AxisEntry, RouterWord]
     return "\n".join(f"### {kind.title.capitalize()}\n\n{kind.table()}\n" for kind in kinds)
 
 

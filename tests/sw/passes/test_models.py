@@ -408,7 +408,7 @@ def test_a_file_from_before_smax_is_read(tmp_path):
     network.save(tmp_path / "float.npz")
     arrays = dict(np.load(tmp_path / "float.npz"))
     header = json.loads(str(arrays["header"]))
-    for layer in header["layers"]:
+    for layer in header["network"]["layers"]:
         del layer["activation"]["smax"]
     np.savez(tmp_path / "old.npz", **{**arrays, "header": np.array(json.dumps(header))})
     again = FloatNetwork.load(tmp_path / "old.npz")

@@ -32,6 +32,7 @@ def main() -> int:
         ):
             counts[ending.what.split(":")[0], ending.how if ending.good else "BAD"] += 1
             if not ending.good:
+                print(f"BAD case {ending.number}: {ending.how}", file=sys.stderr, flush=True)
                 bad.setdefault(ending.how, []).append(ending)
     for (what, how), count in sorted(counts.items()):
         print(f"{what:8} {how:24} {count:6,}")

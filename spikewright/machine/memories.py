@@ -36,6 +36,7 @@ from spikewright.machine.configuration import (
     record_words,
 )
 from spikewright.machine.fields import Record
+from spikewright.machine.placement import first_fit
 from spikewright.machine.schedule import LayerSchedule, Schedule
 from spikewright.network import INPUT, Ints, NeuronModel, Tie
 from spikewright.network.neuron import Reset
@@ -344,21 +345,11 @@ def _keeps(schedule: Schedule, core: int) -> dict[int, KeepRecord]:
             _fits("spike memory (frame)", words, depth // 2)
         else:
             live = [taken[i] for i in taken if max(schedule.readers(i), default=i) >= source]
-            at = _first_fit(words, [*frame, *live])
+            at = first_fit(words, [*frame, *live])
             taken[source] = (at, words)
             _fits("spike memory", at + words, depth)
         keeps[source] = KeepRecord(first * made.row_words, words, at if words else 0)
     return keeps
-
-
-def _first_fit(size: int, taken: list[tuple[int, int]]) -> int:
-    """The lowest base at which `size` words avoid all `taken` (base, size) blocks."""
-    base = 0
-    for start, length in sorted(taken):
-        if base + size <= start:
-            break
-        base = max(base, start + length)
-    return base
 
 
 def _fits(what: str, needed: int, depth: int) -> None:

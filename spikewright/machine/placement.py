@@ -26,7 +26,7 @@ from spikewright.machine.scans import (
 )
 from spikewright.network import InputCode, Network, scans
 
-__all__ = ["place"]
+__all__ = ["first_fit", "place"]
 
 Slices = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -38,7 +38,7 @@ def _slices(groups: int, cores: int) -> Slices:
     return tuple(firsts), tuple(counts)
 
 
-def _first_fit(size: int, taken: list[tuple[int, int]]) -> int:
+def first_fit(size: int, taken: list[tuple[int, int]]) -> int:
     """The lowest base at which `size` words avoid all `taken` (base, size) blocks."""
     base = 0
     for start, length in sorted(taken):
@@ -61,7 +61,7 @@ def _spike_bases(network: Network, counts: list[int]) -> tuple[list[int], int]:
     for index in range(len(network.layers)):
         size = counts[index] * spike_words(network, index)
         live = [(bases[i], sizes[i]) for i in range(index) if last_use[i] >= index and sizes[i]]
-        bases.append(_first_fit(size, live) if size else 0)
+        bases.append(first_fit(size, live) if size else 0)
         sizes.append(size)
         depth = max(depth, bases[-1] + size)
     return bases, depth

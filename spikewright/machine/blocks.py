@@ -50,15 +50,23 @@ def _check(block: str, **at_least: tuple[int, int]) -> None:
 class Walker:
     """Offers, item by item, the words of its fields: one word a clock.
 
-    `axis_entries` bounds the axis tables of all layers; an item is fetched in `fetch` clocks while
-    the one before is walked, so that an item of fewer words costs `fetch` clocks.
+    `axis_entries` bounds the axis tables of all layers, `sources` the maps that a layer reads,
+    `passes` the digit planes of all of them together. An item is fetched in `fetch` clocks a source
+    while the one before is walked, so that an item of fewer words costs that.
     """
 
     axis_entries: int = 512
+    sources: int = 1
+    passes: int = 16
     fetch: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
-        _check("walker", axis_entries=(self.axis_entries, 2))
+        _check(
+            "walker",
+            axis_entries=(self.axis_entries, 2),
+            sources=(self.sources, 1),
+            passes=(self.passes, 2),
+        )
 
 
 @dataclass(frozen=True)
@@ -232,10 +240,6 @@ class Machine:
     program_words: int = 2048
     outputs: int = 1024
 
-    sources: ClassVar[int] = 4
-    """Most maps that a layer reads."""
-    passes: ClassVar[int] = 16
-    """Most digit planes of all sources of a layer together."""
     start: ClassVar[int] = 24
     """Clocks from the last word of a layer to the first event of the next, besides the router's."""
 
@@ -276,8 +280,8 @@ class Machine:
             "core": 6,
             "layer": 8,
             "step": 10,
-            "pass": address_bits(self.passes),
-            "source": address_bits(self.sources),
+            "pass": address_bits(self.walker.passes),
+            "source": address_bits(self.walker.sources),
             "plane": 4,
             "bit": address_bits(WORD),
             "taps": 8,

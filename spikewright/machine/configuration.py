@@ -108,7 +108,7 @@ class LayerRecord(Record):
     model: int = number(4, "neuron model")
     holds: int = number(1, "IF: a potential at the threshold does not fire")
     zero: int = number(1, "IF: a spike resets to zero instead of subtracting")
-    levels: int = number("levels", "burst: the most that a neuron sends")
+    levels: int = number("levels", "the most that a neuron sends in a step; integrators: 0")
     slots: int = number("slot", "slots of a position, less 1")
     members: int = number("slot", "positions of an item that share a window, less 1")
     windows: int = number("slot", "windows of an item, side by side, less 1")

@@ -233,7 +233,7 @@ def layer_record(layer: LayerSchedule) -> LayerRecord:
         model=MODELS.index(spec.model),
         holds=spec.tie is Tie.HOLDS,
         zero=spec.reset is Reset.ZERO,
-        levels=spec.levels or 0,
+        levels=spec.levels or int(spec.fires),
         slots=layer.slots - 1,
         members=place.members[0] * place.members[1] - 1,
         windows=place.windows - 1,

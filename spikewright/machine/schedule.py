@@ -357,8 +357,14 @@ class LayerSchedule:
             (all(p % m == 0 for p, m in zip(place.pool, place.members, strict=True)), "windows"),
             (place.columns * self.pitch <= WORD, f"a word holds more than {WORD} values"),
             (place.group_shares * place.tile_shares <= machine.cores, "more parts than cores"),
-            (len(self.passes) <= machine.passes, f"more than {machine.passes} digit planes"),
-            (len(self.readings) <= machine.sources, f"more than {machine.sources} sources"),
+            (
+                len(self.passes) <= machine.walker.passes,
+                f"more than {machine.walker.passes} digit planes",
+            ),
+            (
+                len(self.readings) <= machine.walker.sources,
+                f"more than {machine.walker.sources} sources",
+            ),
             (
                 not sums or steps * place.windows * self.slots <= machine.pool.depth,
                 "the window sums of all steps do not fit the pool; sum on read, or take fewer",

@@ -24,7 +24,7 @@ def large_machine(cores, lanes, fires):
     """A machine in whose memories every small network fits."""
     return Machine(
         cores=cores,
-        walker=Walker(4096),
+        walker=Walker(4096, sources=4),
         spikes=SpikeMemory(16384),
         lanes=Lanes(lanes, weight_rows=16384, accumulator_bits=26),
         fire=FireUnit(

@@ -1,7 +1,7 @@
 """What passes between the blocks of a core: one layout each, from the machine's widths.
 
-Items --item--> Walker --walked--> Gather --entry--> Picker --event--> Lanes
-                                                        \\--mark--> Rounds --stage--> Fire --> Pool --> Packer
+Items --item--> Walker --walked--> Gather --entry--> Picker --event--> Lanes --sums--> Fire
+Picker --mark--> Rounds --stage--> Fire --stage, n--> Pool --stage, sum--> Packer --router-->
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from spikewright.records import check_fields
 
 __all__ = ["LayerMapping", "Mapping"]
 
-Scans = Annotated[int, Meta(ge=0, le=63)]
+Scans = Annotated[int, Meta(ge=1, le=63)]
+FinalScans = Annotated[int, Meta(ge=0, le=63)]
 Place = Annotated[int, Meta(ge=0, le=2**28)]
 
 
@@ -26,7 +27,7 @@ class LayerMapping:
     """
 
     passes: Scans
-    final_passes: Scans
+    final_passes: FinalScans
 
     first_group: tuple[Place, ...]
     groups: tuple[Place, ...]

@@ -153,6 +153,7 @@ def test_files_of_the_build_are_covered(tmp_path):
         ("mapping.shape.cores", 3, "does not lie on 3 cores"),
         ("mapping.shape.lanes", 0, "0 lanes"),
         ("mapping.layers.0.final_passes", 10**6, "int <= 63"),
+        ("mapping.layers.0.passes", 0, "int >= 1"),
         ("mapping.layers.0.axis_y", 1, "mapping.layers"),
         ("mapping.layers.0.spike_base", [1, 1], "mapping.layers"),
     ],

@@ -16,12 +16,16 @@ the next step's events follow at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.arithmetic import Accumulate, Select
 from spikewright.hw.cells.memory import BlockMemory, block_shape
+from spikewright.machine import blocks
+from spikewright.machine.blocks import address_bits
 
 __all__ = ["Lane", "Lanes", "delayed", "event_layout"]
 
@@ -92,7 +96,7 @@ class Lane(wiring.Component):
 
 
 class Lanes(wiring.Component):
-    """`count` lanes in ``count // fire_units`` slots, with a weight memory of `rows` rows.
+    """The lanes of a core, in ``count // fire_units`` slots, with their weight memory.
 
     Latency: :attr:`latency` clocks from an event to what its `take` gives of slot 0; slot s follows
     s clocks later. Throughput: one event a clock; slots of a take come one a clock. There is no
@@ -101,12 +105,10 @@ class Lanes(wiring.Component):
 
     Parameters
     ----------
-    count, fire_units
-        Lanes, and how many of them are taken in a clock.
-    accumulator_bits, weight_bits
-        Of a lane and of one weight.
-    rows
-        Weight rows; row r of lane l is ``weight_bits`` bits from bit ``l * weight_bits``.
+    lanes
+        What they are; row r of lane l is ``weight_bits`` bits from bit ``l * weight_bits``.
+    fire_units
+        How many lanes are taken in a clock.
     init
         The first rows.
 
@@ -124,28 +126,19 @@ class Lanes(wiring.Component):
     MEMORY = BlockMemory.LATENCY + 1
     """Clocks from a row's address to the accumulator's input: a register follows the memory."""
 
-    def __init__(
-        self,
-        count: int,
-        fire_units: int,
-        *,
-        accumulator_bits: int,
-        weight_bits: int,
-        rows: int,
-        init: list[int] | None = None,
-    ) -> None:
-        if count % fire_units:
-            raise ValueError(f"{count} lanes cannot be dealt to {fire_units} fire units")
-        self.count, self.fire_units, self.rows = count, fire_units, rows
-        self.slots = count // fire_units
-        self._accumulator_bits, self._weight_bits = accumulator_bits, weight_bits
-        self._init = [] if init is None else init
-        row_bits = (rows - 1).bit_length()
+    def __init__(self, lanes: blocks.Lanes, fire_units: int, init: Sequence[int] = ()) -> None:
+        if lanes.count % fire_units:
+            raise ValueError(f"{lanes.count} lanes cannot be dealt to {fire_units} fire units")
+        self.parameters, self.fire_units = lanes, fire_units
+        self.slots = lanes.count // fire_units
+        self.latency = lanes.latency(fire_units)
+        self._accumulator_bits, self._weight_bits = lanes.accumulator_bits, lanes.weight_bits
+        self._init = init
+        row_bits = address_bits(lanes.weight_rows)
         self.event_layout = event_layout(row_bits)
-        taken = data.ArrayLayout(signed(accumulator_bits), fire_units)
-        write = wiring.Signature(
-            {"enable": Out(1), "row": Out(row_bits), "data": Out(count * weight_bits)}
-        )
+        taken = data.ArrayLayout(signed(lanes.accumulator_bits), fire_units)
+        row = lanes.count * lanes.weight_bits
+        write = wiring.Signature({"enable": Out(1), "row": Out(row_bits), "data": Out(row)})
         super().__init__(
             {
                 "event": In(self.event_layout),
@@ -159,11 +152,6 @@ class Lanes(wiring.Component):
     def _deep(self) -> bool:
         """Whether there are more groups of slots than the two outputs take."""
         return self.slots > 2 * Select.MOST
-
-    @property
-    def latency(self) -> int:
-        """Clocks from an event to slot 0 at `first` or `second`: memory, sum, choice."""
-        return self.MEMORY + 2 + self._deep
 
     def elaborate(self, platform):
         m = Module()
@@ -200,14 +188,18 @@ class Lanes(wiring.Component):
     @property
     def _bank_slots(self) -> int:
         """Slots that share a block RAM: its word is read for the first and waits for the others."""
-        return max(1, block_shape(self.rows)[1] // (self.fire_units * self._weight_bits))
+        return max(
+            1, block_shape(self.parameters.weight_rows)[1] // (self.fire_units * self._weight_bits)
+        )
 
     def _bank(self, m: Module, slots: range, row: Value, flags: list[Value]) -> list[Value]:
         """The weights of neighbouring slots, each when its event is there; zeros without `add`."""
         bits = self.fire_units * self._weight_bits
         low, mask = slots[0] * bits, (1 << len(slots) * bits) - 1
         m.submodules[f"weights_{slots[0]}"] = memory = BlockMemory(
-            len(slots) * bits, self.rows, [word >> low & mask for word in self._init]
+            len(slots) * bits,
+            self.parameters.weight_rows,
+            [word >> low & mask for word in self._init],
         )
         m.d.comb += [
             memory.address.eq(row),

@@ -104,8 +104,8 @@ class Lanes:
     """`count` accumulators of `accumulator_bits` bits, which wrap; each adds a weight a clock.
 
     Lane l belongs to fire unit ``l % fire_units`` and is its slot ``l // fire_units``. An event
-    reaches slot s one clock after slot s - 1. `latency` is from the event to the accumulator of
-    slot 0; `sharing` cores read one weight memory (true dual port where 2).
+    reaches slot s one clock after slot s - 1. `sharing` cores read one weight memory (true dual
+    port where 2).
     """
 
     count: int = 16
@@ -113,7 +113,6 @@ class Lanes:
     weight_rows: int = 1024
     accumulator_bits: int = 18
     sharing: int = 1
-    latency: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         _check(
@@ -125,6 +124,10 @@ class Lanes:
         )
         if self.sharing not in (1, 2):
             raise SpikewrightError(f"lanes: {self.sharing} cores on a weight memory; 1 or 2 can be")
+
+    def latency(self, fire_units: int) -> int:
+        """Clocks from an event to what slot 0 gives its fire unit: memory, sum, choice."""
+        return 5 + (self.count // fire_units > 16)
 
 
 @dataclass(frozen=True)

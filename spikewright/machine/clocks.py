@@ -123,7 +123,12 @@ def layer_clocks(machine: Machine, cores: list[CoreClocks], slots: int) -> Clock
     count = machine.cores
     done = [core.events + core.words + core.firing for core in cores]
     firing = sum(core.firing for core in cores) + sum(ends) - sum(done)
-    block = machine.picker.latency + machine.lanes.latency + slots + machine.fire.latency
+    block = (
+        machine.picker.latency
+        + machine.lanes.latency(machine.fire.count)
+        + slots
+        + machine.fire.latency
+    )
     tail = block + machine.pool.latency + machine.packer.latency + machine.router.latency
     return Clocks(
         sum(core.events for core in cores) / count,

@@ -6,6 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from spikewright.hw.cores.lanes import Lanes
+from spikewright.machine import blocks
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2), (16, 4), (32, 1), (32, 2), (4, 4)]
 
@@ -94,7 +95,7 @@ def test_takes(count, fire_units, bits, weight_bits, rows):
     generator = random.Random(f"{count} {fire_units} {rows}")
     used, top = 12, (1 << weight_bits - 1) - 1
     weights = [[generator.randint(-top, top) for _ in range(count)] for _ in range(used)]
-    dut = Lanes(count, fire_units, accumulator_bits=bits, weight_bits=weight_bits, rows=rows)
+    dut = Lanes(blocks.Lanes(count, weight_bits, rows, bits), fire_units)
     events = stimulus(generator, count, dut.slots, used, 300)
     taken = expected([START, *events], weights, count, fire_units, bits)
     seen = run(dut, weights, events, weight_bits)
@@ -108,13 +109,13 @@ def test_takes(count, fire_units, bits, weight_bits, rows):
 
 def test_latency():
     """From an event to slot 0: two clocks of memory, weight, sum, choice; more for many slots."""
-    assert Lanes(16, 2, accumulator_bits=18, weight_bits=8, rows=8).latency == 5
-    assert Lanes(32, 1, accumulator_bits=18, weight_bits=8, rows=8).latency == 6
+    assert Lanes(blocks.Lanes(16), 2).latency == 5
+    assert Lanes(blocks.Lanes(32), 1).latency == 6
 
 
 def test_initial_weights():
     words = [0x0102, 0x7F80]
-    dut = Lanes(2, 1, accumulator_bits=12, weight_bits=8, rows=2, init=words)
+    dut = Lanes(blocks.Lanes(2, 8, 2, 12), 1, words)
     event = {**START, "row": 1, "take": 1}
     seen = run(dut, [], [event], 8)
     values = [one + other for ((one, other),) in seen]
@@ -123,4 +124,4 @@ def test_initial_weights():
 
 def test_lanes_are_dealt_evenly():
     with pytest.raises(ValueError, match="10 lanes cannot be dealt to 4 fire units"):
-        Lanes(10, 4, accumulator_bits=18, weight_bits=8, rows=8)
+        Lanes(blocks.Lanes(10), 4)

@@ -1,8 +1,10 @@
-"""What the interpreter did, by neuron: the schedule tells which neuron every lane was."""
+"""What the lanes of all cores decided, by neuron: the schedule tells which neuron each was."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +13,18 @@ from spikewright.network import Ints
 from spikewright.sim.interpreter.machine import ImageRun
 
 __all__ = ["LayerTrace", "outputs", "traces"]
+
+
+class Decided(Protocol):
+    """A layer on a core: int64 ``(items, steps, lanes)``, V after firing and n sent."""
+
+    @property
+    def membranes(self) -> Ints:
+        """V."""
+
+    @property
+    def spikes(self) -> Ints:
+        """n."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +41,10 @@ class LayerTrace:
     times: Ints
 
 
-def traces(schedule: Schedule, run: ImageRun) -> list[LayerTrace]:
-    """The trace of every layer."""
+def traces(schedule: Schedule, layers: Sequence[Sequence[Decided]]) -> list[LayerTrace]:
+    """The trace of every layer; `layers` are what each core decided in it."""
     found = []
-    for layer, cores in zip(schedule.layers, run.layers, strict=True):
+    for layer, cores in zip(schedule.layers, layers, strict=True):
         shape = (schedule.network.steps, *layer.layer.shape)
         membranes, spikes = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         times = np.zeros(layer.layer.shape, np.int64)

@@ -80,7 +80,7 @@ def check_equal(schedule, frames, images=None):
     for number, frame in enumerate(frames):
         run = interpreter.run(schedule.frame_words(frame))
         for made, wanted, layer in zip(
-            traces(schedule, run), golden.trace, schedule.layers, strict=True
+            traces(schedule, run.layers), golden.trace, schedule.layers, strict=True
         ):
             there = made.times == 1
             needed = np.zeros_like(there)

@@ -1,0 +1,90 @@
+"""Whole machines against the golden model: every spike, membrane, output and class.
+
+The interpreter says how many clocks they take.
+"""
+
+import numpy as np
+import pytest
+
+from spikewright.errors import SpikewrightError
+from spikewright.machine.blocks import (
+    FireUnit,
+    Lanes,
+    Machine,
+    Pool,
+    SpikeMemory,
+    Walker,
+)
+from spikewright.machine.memories import make_images
+from spikewright.sim.golden.model import Golden
+from spikewright.sim.interpreter import Interpreter, traces
+from spikewright.sim.rtl.decisions import decisions
+from spikewright.sw.passes.place import place
+from tests.support.engine import run_engine
+from tests.support.placements import random_schedule
+from tests.support.random_networks import random_frames, random_network
+
+
+def machine_of(cores, lanes, fires):
+    """A machine in whose memories the networks below fit."""
+    return Machine(
+        cores=cores,
+        walker=Walker(1024, sources=2),
+        spikes=SpikeMemory(4096),
+        lanes=Lanes(lanes, weight_rows=4096, accumulator_bits=24),
+        fire=FireUnit(
+            fires, membrane_bits=28, threshold_bits=24, drive_bits=26, parameter_rows=512
+        ),
+        pool=Pool(bits=10, depth=512),
+    )
+
+
+def drawn(seed, machine, size=3000):
+    """A random schedule on `machine`, and frames."""
+    for trial in range(100):
+        rng = np.random.default_rng([seed, trial])
+        network = random_network(
+            rng,
+            neuron=("if", "burst")[seed % 2],
+            size=size,
+            membrane_bits=22,
+            groups=1 + (seed % 3 == 0),
+            style=(None, "conv")[seed % 5 < 3],
+            firing_output=rng.random() < 0.2,
+            max_layers=3,
+        )
+        try:
+            schedule = (
+                random_schedule(rng, network, machine) if seed % 4 else place(network, machine)
+            )
+            make_images(schedule)
+        except SpikewrightError:
+            continue
+        return schedule, random_frames(rng, network, 2)
+    raise AssertionError
+
+
+def check(schedule, frames, **options):
+    """Engine and golden model agree; the engine's clocks, and the interpreter's."""
+    golden = Golden(schedule.network).run(frames, trace=True)
+    ran = run_engine(schedule, frames, **options)
+    for number, cores in enumerate(decisions(schedule, ran.records, len(frames))):
+        for made, wanted in zip(traces(schedule, cores), golden.trace, strict=True):
+            there = made.times == 1
+            for name in ("spikes", "membranes"):
+                got, expected = getattr(made, name), getattr(wanted, name)[number]
+                assert (got[:, there] == expected[:, there]).all(), (made.name, name, number)
+    assert (np.array(ran.outputs) == golden.potentials).all()
+    assert (np.array(ran.labels) == golden.classes).all()
+    interpreter = Interpreter(schedule.machine, make_images(schedule))
+    predicted = [
+        sum(layer.total for layer in interpreter.run(schedule.frame_words(frame)).clocks)
+        for frame in frames
+    ]
+    return ran.clocks, predicted
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_networks(seed):
+    cores, lanes, fires = [(1, 8, 1), (1, 16, 2), (2, 8, 2), (3, 16, 4)][seed % 4]
+    check(*drawn(seed, machine_of(cores, lanes, fires)), stalls=0.3 * (seed % 2))

@@ -97,8 +97,8 @@ class Sequencer(wiring.Component):
 
     Records go to the load chain while a layer runs, a word a clock. RUN waits until the layer
     before is done and its words have arrived, FRAME for that and for a frame, END for the end of
-    the image before; each costs :attr:`BUBBLE` clocks without a word besides. END does not wait for
-    its own image: the next one's records follow. Instructions of no known code are skipped, with
+    the image before. END does not wait for its own image: the next one's records follow. Behind RUN
+    or FRAME at `o` the next record's first word is :attr:`BUBBLE` clocks later. Instructions of no known code are skipped, with
     their words; RUN, FRAME and END have none. A program without END goes round at the end of the
     memory; an image without a FRAME is never done.
 
@@ -135,7 +135,7 @@ class Sequencer(wiring.Component):
     """
 
     ISSUE = 1
-    BUBBLE = Fetch.LATENCY + 1
+    BUBBLE = Fetch.LATENCY + 2
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -160,16 +160,20 @@ class Sequencer(wiring.Component):
     def settle(self) -> int:
         """Clocks from RUN at `o` until no core's `done` of the layer before is left in the chains.
 
-        A core takes `done` back in the clock of its start or in the next.
+        A core takes `done` back in the clock of its start or in the three behind it.
         """
-        return 2 * self.machine.cores + 2
+        return 2 * self.machine.cores + 4
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.fetch = self.fetch = Fetch(self.machine.program_words)
-        self.state, self.sent = Signal(State), Signal(link_layout(self.machine))
-        self.done, self.ending = Signal(), Signal()
-        self.run, self.take, self.end = Signal(), Signal(), Signal()
+        self.state = Signal(State)
+        self.sent = Signal(link_layout(self.machine))
+        self.done = Signal()  # no layer runs, all its words have arrived
+        self.run = Signal()  # RUN, FRAME and END go on in this clock
+        self.take = Signal()
+        self.end = Signal()
+        self.ending = Signal()  # the image that was ended is not done
         m.d.comb += [
             self.busy.eq(self.state != State.IDLE),
             self.o.eq(self.sent),
@@ -189,9 +193,11 @@ class Sequencer(wiring.Component):
         """The state: what is fetched, and what it is."""
         fetch, idle = self.fetch, self.state == State.IDLE
         code = data.View(self.instruction, fetch.word[: self.instruction.size])
-        left, self.inside, self.known = Signal(code.words.shape()), Signal(), Signal()
-        self.header, self.code = Signal(), code
-        control = Signal()
+        self.code = code
+        self.header = Signal()
+        self.inside = Signal()  # a record, of a known code
+        self.known = Signal()
+        left, control = Signal(code.words.shape()), Signal()
         m.d.comb += [
             fetch.on.eq(self.state == State.EXECUTE),
             self.header.eq(fetch.valid & ~self.inside),

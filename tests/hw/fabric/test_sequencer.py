@@ -224,6 +224,36 @@ def test_idle_layers_do_not_hang():
     assert gaps == {fabric.sequencer.settle + Sequencer.ISSUE}
 
 
+def test_records_go_a_word_a_clock():
+    """An instruction takes a clock, and each of its words; a RUN stops the flow for a while."""
+    machine = Machine(cores=2, program_words=64)
+    sequencer = Sequencer(machine)
+    record = encode(machine, Opcode.LAYER, record=LayerRecord(layer=1))
+    parts = len(record) - 1
+    words = record * 2 + encode(machine, Opcode.RUN) + record
+    seen = []
+
+    async def bench(ctx):
+        await load(ctx, sequencer, machine, words)
+        await pulse(ctx, sequencer.start)
+        for clock in range(100):
+            if ctx.get(sequencer.o.valid):
+                seen.append((clock, LoadKind(ctx.get(sequencer.o.word.kind))))
+            await ctx.tick()
+
+    simulate(sequencer, bench)
+    first = seen[0][0]
+    run = first + 2 * parts + 2  # the second header, and RUN's
+    again = run + Sequencer.BUBBLE
+    assert first == Sequencer.BUBBLE
+    assert seen[: 3 * parts + 1] == [
+        *((first + n, LoadKind.LAYER) for n in range(parts)),
+        *((first + parts + 1 + n, LoadKind.LAYER) for n in range(parts)),
+        (run, LoadKind.RUN),
+        *((again + n, LoadKind.LAYER) for n in range(parts)),
+    ]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_abort(seed):
     """Any program, any time: it is idle in the next clock, and starts at the first instruction."""

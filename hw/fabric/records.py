@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -31,10 +31,10 @@ class Records(wiring.Component):
     valid; one from `write.frame` to `bank`, and from a frame's keep record to `frame_keep`, which
     is in force at once. Records stay until the next RUN.
 
-    `layer`, `share` and `keep` are each two registers, and so is the source where there is only
-    one. Several sources, and the passes, are distributed RAM in two halves that change places at
-    RUN: what is not written anew before a RUN is what it was two layers ago, so that a program
-    sends all sources and passes of every layer.
+    `layer`, `share` and `keep` are each two registers, and so are one or two sources. More of them,
+    and the passes, are distributed RAM in two halves that change places at RUN: what is not written
+    anew before a RUN is what it was two layers ago, so that a program sends all sources and passes
+    of every layer.
 
     Members
     -------
@@ -85,22 +85,30 @@ class Records(wiring.Component):
             m.d.sync += frame_keep.eq(whole(self.write.row, len(Value.cast(frame_keep))))
         m.d.comb += self.frame_keep.eq(frame_keep)
 
-        write = self._kind(LoadKind.SOURCE)
-        if self.machine.walker.sources == 1:
-            self._double(m, "source", write, self.item_source)
-            m.d.comb += self.walk_source.eq(self.item_source)
-        else:
-            reads = {
-                "item": (self.item_source_number, self.item_source),
-                "walk": (self.walk_source_number, self.walk_source),
-            }
-            for name, (number, record) in reads.items():
-                self._table(m, name, write, half, number, record)
+        self._sources(m, half)
         self._table(m, "digit", self._kind(LoadKind.PASS), half, self.pass_number, self.digit)
         return m
 
     def _kind(self, kind: LoadKind) -> Value:
         return self.write.kind[RECORD_KINDS.index(kind)]
+
+    def _sources(self, m: Module, half: Value) -> None:
+        """Registers where a choice of them is smaller than two memories."""
+        write, count = self._kind(LoadKind.SOURCE), self.machine.walker.sources
+        reads = {
+            "item": (self.item_source_number, self.item_source),
+            "walk": (self.walk_source_number, self.walk_source),
+        }
+        if count > 2:
+            for name, (number, record) in reads.items():
+                self._table(m, name, write, half, number, record)
+            return
+        sources = [Signal(self.item_source.shape(), name=f"source_{n}") for n in range(count)]
+        for place, source in enumerate(sources):
+            named = self.write.index[0] == place if count > 1 else Const(1)
+            self._double(m, f"source_{place}", write & named, source)
+        for number, record in reads.values():
+            m.d.comb += record.eq(Mux(number, sources[1], sources[0]) if count > 1 else sources[0])
 
     def _double(self, m: Module, name: str, write: Value, record: Any) -> None:
         """A record in force, and the next one. Without reset: nothing reads before a RUN."""

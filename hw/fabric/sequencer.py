@@ -98,9 +98,9 @@ class Sequencer(wiring.Component):
     Records go to the load chain while a layer runs, a word a clock. RUN waits until the layer
     before is done and its words have arrived, FRAME for that and for a frame, END for the end of
     the image before. END does not wait for its own image: the next one's records follow. Behind RUN
-    or FRAME at `o` the next record's first word is :attr:`BUBBLE` clocks later. Instructions of no known code are skipped, with
-    their words; RUN, FRAME and END have none. A program without END goes round at the end of the
-    memory; an image without a FRAME is never done.
+    or FRAME at `o` the next record's first word is :attr:`BUBBLE` clocks later. Instructions of no
+    known code are skipped, with their words; RUN, FRAME and END have none. A program without END
+    goes round at the end of the memory; an image without a FRAME is never done.
 
     Latency: from `arrived` to RUN at `o` :attr:`ISSUE` clocks, when it waits for that; on from
     there to the start of core j ``2 + j`` (:class:`~.load.LoadNode`, :class:`~.records.Records`).

@@ -1,8 +1,10 @@
 """Load words: every memory word comes whole, in its parts, to the cores that have it."""
 
+from pathlib import Path
+
 from spikewright.machine.blocks import FireUnit, Lanes, Machine
 from spikewright.machine.configuration import ALL_CORES, Opcode
-from spikewright.machine.loading import LoadKind, load_words, parameter_index
+from spikewright.machine.loading import LoadKind, LoadWord, load_words, parameter_index
 from spikewright.machine.memories import Images
 
 
@@ -45,3 +47,19 @@ def test_pairs_of_cores_share_weights():
 def test_records_have_the_code_of_their_instruction():
     for name in ("RUN", "FRAME", "LAYER", "SHARE", "SOURCE", "PASS", "KEEP"):
         assert LoadKind[name] == Opcode[name]
+
+
+def test_the_documented_table():
+    text = (Path(__file__).parents[2] / "docs" / "machine.md").read_text()
+    assert f"### Load word\n\nKinds: {', '.join(f'{k.value} {NAMES[k]}' for k in NAMES)}, " in text
+    assert f"\n\n{LoadWord.table()}\n" in text
+
+
+NAMES = {
+    LoadKind.RUN: "RUN",
+    LoadKind.FRAME: "FRAME",
+    LoadKind.PROGRAM: "program word",
+    LoadKind.AXIS: "axis entry",
+    LoadKind.WEIGHTS: "weight row",
+    LoadKind.PARAMETERS: "parameter word",
+}

@@ -13,6 +13,7 @@ from spikewright.machine.configuration import (
     RECORDS,
     AxisEntry,
 )
+from spikewright.machine.fields import Record
 from spikewright.machine.loading import LoadKind, LoadWord, parts, row_bits
 
 __all__ = ["RECORD_KINDS", "LoadNode", "link_layout", "record_write_layout", "whole"]
@@ -45,7 +46,8 @@ def record_write_layout(machine: Machine) -> data.StructLayout:
 
 def _row_words(machine: Machine) -> int:
     widths = machine.widths
-    sizes = [record.size(widths) for record in (*RECORDS.values(), AxisEntry)]
+    kinds: list[type[Record]] = [*RECORDS.values(), AxisEntry]
+    sizes = [kind.size(widths) for kind in kinds]
     return max(map(parts, (*sizes, row_bits(machine), machine.fire.parameter_bits)))
 
 

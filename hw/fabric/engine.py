@@ -88,7 +88,6 @@ class Engine(wiring.Component):
             sequencer.frame_ready.eq(self.frame_ready),
             self.busy.eq(sequencer.busy),
             self.frame_taken.eq(sequencer.frame_taken),
-            self.image_done.eq(sequencer.image_done),
             self.clocks.eq(sequencer.clocks),
             router.frame.valid.eq(self.frame.valid & sequencer.frame_open),
             router.frame.payload.eq(self.frame.payload),
@@ -105,5 +104,6 @@ class Engine(wiring.Component):
             readout.finish.eq(sequencer.image_done),
             readout.address.eq(self.address),
             self.output.eq(readout.data),
+            self.image_done.eq(readout.valid),
             self.label.eq(readout.label),
         ]

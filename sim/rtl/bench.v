@@ -18,7 +18,8 @@
 
 module bench #(
     parameter CORES = 1,
-    parameter TRACE_BITS = 1
+    parameter TRACE_BITS = 1,
+    parameter TRACE_WAITS = 1  // whether a record waits until it is taken
 );
     localparam ACTIVITIES = 5;
     localparam RECORD_WORDS = (TRACE_BITS + 31) / 32;
@@ -43,6 +44,7 @@ module bench #(
     wire [TRACE_BITS-1:0] trace_payload;
     wire trace_valid;
     reg trace_ready = 0;
+    wire trace_taken = trace_valid && (trace_ready || TRACE_WAITS == 0);
     wire [3*CORES-1:0] activity;
     wire busy;
 
@@ -206,8 +208,8 @@ module bench #(
 
         if (!rst) begin
             if (o_valid && o_ready) observe_byte;
-            if (trace_valid && trace_ready) record;
-            if (o_valid && o_ready || trace_valid && trace_ready || i_valid && i_ready) silence = 0;
+            if (trace_taken) record;
+            if (o_valid && o_ready || trace_taken || i_valid && i_ready) silence = 0;
             observe_activity;
         end
 

@@ -77,4 +77,10 @@ def netlist_simulator(
 ) -> VerilatorSimulator:
     """A simulator of a netlist of the top of `shape`, quick to compile rather than to run."""
     text = netlist + cell_models()
-    return build_simulator(text, shape, cache, trace=trace, optimisation="-O0")
+    return build_simulator(
+        text,
+        shape.cores,
+        cache,
+        trace_bits=shape.trace_bits if trace else None,
+        optimisation="-O0",
+    )

@@ -117,7 +117,11 @@ def make_simulator(
         source = verilog.read(trace)
         try:
             return build_simulator(
-                randomised(source.text), shape, cache, trace=trace, optimisation=optimisation
+                randomised(source.text),
+                shape.cores,
+                cache,
+                trace_bits=shape.trace_bits if trace else None,
+                optimisation=optimisation,
             )
         except SpikewrightError as error:
             raise SpikewrightError(f"{source.where}: {error}") from None

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.hardware import HardwareShape
 from spikewright.sim.rtl.stimulus import ACTIVITIES, Epoch, Op, StuckError, encode
 
 __all__ = ["VerilatorSimulator", "build_simulator", "randomised", "require_tools"]
@@ -200,19 +199,22 @@ def _last_lines(text: str) -> str:
 
 def build_simulator(
     verilog: str,
-    shape: HardwareShape,
+    cores: int,
     cache: Path,
     *,
-    trace: bool,
+    trace_bits: int | None,
+    trace_waits: bool = True,
     optimisation: str = OPTIMISATION,
 ) -> VerilatorSimulator:
     """Compile `verilog`, whose top is ``spikewright_top``, or find it in `cache`.
 
-    `optimisation` is the compiler's. Raises SpikewrightError for a missing tool or a failed build.
+    `trace_bits` are those of a trace record, None for a top without trace; `trace_waits` says
+    whether records wait until they are taken. `optimisation` is the compiler's. Raises
+    SpikewrightError for a missing tool or a failed build.
     """
     require_tools()
     files = {"top.v": verilog, "bench.v": BENCH.read_text()}
-    options = _options(shape, trace)
+    options = _options(cores, trace_bits, trace_waits)
     content = [_versions(), optimisation, *options, *files.values()]
     digest = hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]
     target = cache / digest
@@ -223,7 +225,7 @@ def build_simulator(
             _compile(folder, files, options, optimisation, _runtime(cache))
             _keep(folder / "obj", ["verilated*.o", "verilator.o"], _runtime(cache))
             _keep(folder / "obj", [BINARY], target)
-    return VerilatorSimulator(target, shape.cores)
+    return VerilatorSimulator(target, cores)
 
 
 def _runtime(cache: Path) -> Path:
@@ -249,11 +251,12 @@ def _keep(source: Path, patterns: Sequence[str], target: Path) -> None:
             raise
 
 
-def _options(shape: HardwareShape, trace: bool) -> list[str]:
+def _options(cores: int, trace_bits: int | None, trace_waits: bool) -> list[str]:
     return [
-        f"-GCORES={shape.cores}",
-        f"-GTRACE_BITS={shape.trace_bits if trace else 1}",
-        *(["-DSPIKEWRIGHT_TRACE"] if trace else []),
+        f"-GCORES={cores}",
+        f"-GTRACE_BITS={trace_bits or 1}",
+        f"-GTRACE_WAITS={int(trace_waits)}",
+        *(["-DSPIKEWRIGHT_TRACE"] if trace_bits else []),
     ]
 
 

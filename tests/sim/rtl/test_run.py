@@ -256,7 +256,7 @@ class Leaky(wiring.Component):
 def test_state_is_random(case: Example, simulators: Path) -> None:
     text = verilog.convert(Leaky(), name="spikewright_top", emit_src=False)
     shape = case.mapping.shape
-    simulator = build_simulator(randomised(text), shape, simulators, trace=False)
+    simulator = build_simulator(randomised(text), shape.cores, simulators, trace_bits=None)
 
     def answers(seed: int) -> bytes:
         script = [Reset(), Wait(5), Send(bytes(range(4))), Wait(5)]
@@ -300,7 +300,7 @@ class Mute(wiring.Component):
 
 def test_no_progress(case: Example, simulators: Path) -> None:
     text = verilog.convert(Mute(), name="spikewright_top", emit_src=False)
-    simulator = build_simulator(text, case.mapping.shape, simulators, trace=False)
+    simulator = build_simulator(text, case.mapping.shape.cores, simulators, trace_bits=None)
     script = [Reset(), Wait(500), Send(b"x")]
     with pytest.raises(StuckError, match="nothing moved"):
         simulator.run(script, trace=False, stalls=0.0, seed=0, patience=100)
@@ -310,7 +310,7 @@ def test_no_progress(case: Example, simulators: Path) -> None:
 def test_patience_has_no_limit(case: Example, simulators: Path, patience: int) -> None:
     """Of long runs, as those of TSC at T = 256, it takes more than 32 bits."""
     text = verilog.convert(Leaky(), name="spikewright_top", emit_src=False)
-    simulator = build_simulator(text, case.mapping.shape, simulators, trace=False)
+    simulator = build_simulator(text, case.mapping.shape.cores, simulators, trace_bits=None)
     script = [Reset(), Wait(5), Send(bytes(range(4))), Wait(5)]
     (epoch,) = simulator.run(script, trace=False, stalls=0.5, seed=0, patience=patience)
     assert epoch.received
@@ -334,7 +334,9 @@ def test_missing_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: Ex
 
 def test_failed_build(case: Example, tmp_path: Path) -> None:
     with pytest.raises(SpikewrightError, match=r"^verilator: verilator_bin failed: .*syntax error"):
-        build_simulator("module spikewright_top; oops", case.mapping.shape, tmp_path, trace=False)
+        build_simulator(
+            "module spikewright_top; oops", case.mapping.shape.cores, tmp_path, trace_bits=None
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +10,8 @@ import numpy as np
 
 from spikewright.machine.schedule import Schedule
 from spikewright.network import Ints
-from spikewright.sim.interpreter.machine import ImageRun
 
-__all__ = ["LayerTrace", "outputs", "traces"]
+__all__ = ["LayerTrace", "output_places", "outputs", "traces"]
 
 
 class Decided(Protocol):
@@ -59,14 +58,18 @@ def traces(schedule: Schedule, layers: Sequence[Sequence[Decided]]) -> list[Laye
     return found
 
 
-def outputs(schedule: Schedule, run: ImageRun) -> Ints:
-    """The outputs in (c, y, x) order, as the readout has them."""
+def outputs(schedule: Schedule, readout: Mapping[int, int] | Sequence[int]) -> Ints:
+    """The outputs in (c, y, x) order; `readout` has them by place."""
+    return np.array([readout[place] for place in output_places(schedule)], np.int64)
+
+
+def output_places(schedule: Schedule) -> list[int]:
+    """Where the readout has the outputs, in (c, y, x) order."""
     last = schedule.layers[-1]
     channels, height, width = last.layer.shape
-    places = [
+    return [
         last.output_address(c, y, x)
         for c in range(channels)
         for y in range(height)
         for x in range(width)
     ]
-    return np.array([run.readout[place] for place in places], np.int64)

@@ -26,10 +26,10 @@ from spikewright.machine.link import (
 from spikewright.machine.loading import parameter_index
 from spikewright.machine.memories import Images
 from spikewright.machine.schedule import Schedule
-from spikewright.network import Ints
+from spikewright.sim.interpreter import output_places
 from spikewright.sim.rtl.stimulus import Epoch, Op, Reset, Send, UntilReplies, Wait
 
-__all__ = ["answers", "outputs", "session"]
+__all__ = ["answers", "session"]
 
 BEGIN = 300
 """Clocks after which an idle machine has begun with the image of a RUN."""
@@ -53,9 +53,7 @@ def load_requests(schedule: Schedule, images: Images) -> Iterator[bytes]:
 
 def readout_places(schedule: Schedule) -> int:
     """How many places of the readout hold the outputs."""
-    last = schedule.layers[-1]
-    channels, height, width = last.layer.shape
-    return last.output_address(channels - 1, height - 1, width - 1) + 1
+    return max(output_places(schedule)) + 1
 
 
 def session(schedule: Schedule, images: Images, frames: npt.NDArray[np.uint8]) -> list[Op]:
@@ -88,16 +86,3 @@ def answers(schedule: Schedule, epoch: Epoch) -> list[Answer]:
         answer = joined.feed(reply)
         found += [] if answer is None else [answer]
     return found
-
-
-def outputs(schedule: Schedule, answer: Answer) -> Ints:
-    """The outputs of an answer in (c, y, x) order."""
-    last = schedule.layers[-1]
-    channels, height, width = last.layer.shape
-    places = [
-        last.output_address(c, y, x)
-        for c in range(channels)
-        for y in range(height)
-        for x in range(width)
-    ]
-    return np.array(answer.outputs, np.int64)[places]

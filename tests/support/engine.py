@@ -9,6 +9,7 @@ from amaranth.sim import Simulator
 from spikewright.hw.fabric.engine import Engine
 from spikewright.machine.loading import load_words
 from spikewright.machine.memories import make_images
+from spikewright.sim.interpreter import output_places
 
 PATIENCE = 200_000
 
@@ -29,13 +30,7 @@ def run_engine(schedule, frames, *, images=None, stalls=0.0, seed=0, patience=PA
     dut = Engine(machine)
     images = make_images(schedule) if images is None else images
     words = [schedule.frame_words(frame) for frame in frames]
-    last = schedule.layers[-1]
-    places = [
-        last.output_address(c, y, x)
-        for c in range(last.layer.shape[0])
-        for y in range(last.layer.shape[1])
-        for x in range(last.layer.shape[2])
-    ]
+    places = output_places(schedule)
     trace = dut.trace.as_value()
     size = -(-len(trace) // 32)
     ran = Ran(np.zeros(0), [], [], [])

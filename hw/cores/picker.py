@@ -10,10 +10,11 @@ a clock ahead and both loops are short: no carry and no word-wide test lies in t
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikewright.hw.cells.arithmetic import Select
 from spikewright.hw.cores.streams import MARK, Layouts
 from spikewright.machine.blocks import WORD, Machine
 
@@ -118,7 +119,7 @@ class Picker(wiring.Component):
         """The event of this clock, in registers."""
         bits = group.bits
         event = Signal(self.event.shape(), reset_less=True)
-        place = Cat(~bits[0] & (bits[1] | ~bits[2]), ~bits[0] & ~bits[1], group.number)
+        place = Cat(self._lowest_of_four(bits), group.number)
         m.d.sync += [
             event.row.eq(group.row + place),
             event.add.eq(go & ~alone & bits.any()),
@@ -148,15 +149,20 @@ class Picker(wiring.Component):
             entry = self.i.payload
             filled = [entry.word[i : i + _BITS].any() for i in range(0, WORD, _BITS)]
             m.d.sync += [valid.eq(self.i.valid), word.eq(entry), left.eq(Cat(filled)), opens.eq(1)]
-        number = Signal(range(_GROUPS))
-        m.d.comb += number.eq(self._lowest(left))
-        chosen = Array(groups)[number]
+        number = self._lowest(left)
+        m.submodules.choice = choice = Select(_BITS, Select.MOST)
+        beyond = number[-1]
+        m.d.comb += [
+            choice.inputs.eq(word.word[: _BITS * Select.MOST]),
+            choice.code.eq(number),
+            choice.enable.eq(~beyond),
+        ]
         empty = ~left.any()
         # Nothing is doubled where the step had no event; here a doubled zero is written.
         first = Cat(word.doubles[0] | (word.fresh & empty), word.doubles[1:])
         group = Signal(self._group, name="following")
         m.d.comb += [
-            group.bits.eq(chosen),
+            group.bits.eq(choice.output | (groups[-1] & beyond.replicate(_BITS))),
             group.number.eq(number),
             group.row.eq(word.row),
             group.doubles.eq(Mux(opens, first, 0)),
@@ -169,8 +175,14 @@ class Picker(wiring.Component):
 
     @staticmethod
     def _lowest(flags: Value) -> Value:
-        """Number of the lowest flag that is set; the last where none is set."""
-        number = Const(len(flags) - 1, range(len(flags)))
-        for i in reversed(range(len(flags) - 1)):
-            number = Mux(flags[i], i, number)
-        return number
+        """Number of the lowest of nine flags that is set; the last where none is set."""
+        high = ~flags[:4].any()
+        beyond = ~flags[:8].any()
+        four = Picker._lowest_of_four
+        low = Mux(high, four(flags[4:8]), four(flags[:4]))
+        return Mux(beyond, 8, Cat(low, high))
+
+    @staticmethod
+    def _lowest_of_four(flags: Value) -> Value:
+        """The same of four flags."""
+        return Cat(~flags[0] & (flags[1] | ~flags[2]), ~flags[0] & ~flags[1])

@@ -1,0 +1,192 @@
+"""Rounds: what each hand-over of the lanes becomes, slot by slot, in the fire units and behind.
+
+A round is a time step of an item. The walked steps come as hand-overs from the picker; those behind
+them have no words, and are made here.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikewright.hw.cores.streams import MARK, Layouts, record_layout
+from spikewright.machine.blocks import Machine
+from spikewright.machine.configuration import LayerRecord, Send, ShareRecord
+
+__all__ = ["Rounds"]
+
+
+class Rounds(wiring.Component):
+    """Stages of all rounds of a layer: window after window, member after member, slot after slot.
+
+    Latency: a round's first stage is there one clock after its acceptance, the others follow clock
+    by clock. Throughput: rounds are as far apart as their slots, the fire units and the packer
+    need, ``max(slots of the item, machine.fire.latency, planes + 1)`` clocks.
+
+    Members
+    -------
+    layer, share, start
+        The records, new with the pulse `start`, when all rounds of the layer before are through.
+    i
+        A walked step is handed over. It waits while the rounds of steps without words are made.
+    room
+        A round may be accepted in this clock, from `i` or without words.
+    promise
+        A round is accepted in this clock.
+    stage
+        See :class:`.Layouts`. `closes` says that a window is whole also in a layer that sends
+        counts, in each of its steps.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._least = machine.fire.latency
+        layouts = Layouts(machine)
+        super().__init__(
+            {
+                "layer": In(record_layout(LayerRecord, machine)),
+                "share": In(record_layout(ShareRecord, machine)),
+                "start": In(1),
+                "i": In(stream.Signature(MARK)),
+                "room": In(1),
+                "promise": Out(layouts.promise),
+                "stage": Out(layouts.stage),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        accept, busy, walking = Signal(), Signal(), Signal(init=1)
+        stage = Signal(self.stage.shape(), reset_less=True)
+        valid = Signal()
+        mark = Signal(MARK)
+        free = ~busy & self._rested(m, accept) & self.room
+        m.d.comb += [
+            self.i.ready.eq(free & walking),
+            accept.eq(free & (self.i.valid | ~walking)),
+            mark.eq(Mux(walking & ~busy, self.i.payload, stage.mark)),
+        ]
+        first, last = self._steps(m, accept, walking, stage)
+        m.d.comb += [
+            self.promise.valid.eq(accept),
+            self.promise.last.eq(last),
+            self.promise.mark.eq(mark),
+        ]
+        go = accept | busy
+        # Of the round that is under way, or of the one that begins in this clock.
+        first, last = Mux(busy, stage.first, first), Mux(busy, stage.last, last)
+        slot, whole, final = self._places(m, go, first, stage)
+        m.d.sync += [busy.eq(go & ~final), valid.eq(go), stage.mark.eq(mark)]
+        self._parameters(m, slot, go & final & last & mark.group, stage)
+        counts = self.layer.send == Send.COUNTS
+        self._entries(m, slot, go & whole, final & (last | counts), stage)
+        m.d.comb += [
+            self.stage.eq(stage),
+            self.stage.valid.eq(valid),
+            self.stage.opens.eq(stage.opens & stage.mark.first),
+            self.stage.closes.eq(stage.closes & stage.mark.last),
+        ]
+        return m
+
+    def _rested(self, m: Module, accept: Value) -> Value:
+        """Whether the fire units' loop and the packer allow another round."""
+        least = self._least
+        rested, pause = Signal(init=1), Signal.like(self.layer.planes, reset_less=True)
+        planes = self.layer.planes
+        with m.If(accept):
+            m.d.sync += [pause.eq(Mux(planes >= least, planes - 1, least - 2)), rested.eq(0)]
+        with m.Else():
+            m.d.sync += pause.eq(pause - 1)
+            with m.If(pause == 0):
+                m.d.sync += rested.eq(1)
+        return rested
+
+    def _steps(
+        self, m: Module, accept: Value, walking: Signal, stage: Value
+    ) -> tuple[Value, Value]:
+        """Count time steps; whether the next one is the item's first and last.
+
+        Comparisons are in registers: of two rounds, the second is never right behind the first.
+        """
+        step = Signal.like(self.layer.steps)
+        ends = {name: Signal(name=f"at_{name}") for name in ("steps", "walks", "driven")}
+        m.d.sync += [end.eq(step == self.layer[name]) for name, end in ends.items()]
+        first, driving, last = Signal(init=1), Signal(init=1), ends["steps"]
+        with m.If(accept):
+            m.d.sync += [
+                step.eq(step + 1),
+                first.eq(last),
+                walking.eq(last | (walking & ~ends["walks"])),
+                driving.eq(last | (driving & ~ends["driven"])),
+                stage.first.eq(first),
+                stage.last.eq(last),
+                stage.driven.eq(driving),
+                stage.walked.eq(walking),
+                stage.held.eq(self.layer.hold & driving & ~walking),
+            ]
+            with m.If(last):
+                m.d.sync += step.eq(0)
+        return first, last
+
+    def _places(
+        self, m: Module, go: Value, first: Value, stage: Value
+    ) -> tuple[Value, Value, Value]:
+        """Count through an item: slot of a position; whether it ends a window, and the round."""
+        layer = self.layer
+        slot, member, window, place = (
+            Signal.like(layer.slots, name=name) for name in ("slot", "member", "window", "place")
+        )
+        position, whole, final = Signal(), Signal(), Signal()
+        m.d.comb += [
+            position.eq(slot == layer.slots),
+            whole.eq(position & (member == layer.members)),
+            final.eq(whole & (window == layer.windows)),
+        ]
+        for counter, counts, ends in (
+            (place, go, final),
+            (slot, go, position),
+            (member, go & position, whole),
+            (window, go & whole, final),
+        ):
+            with m.If(counts):
+                m.d.sync += counter.eq(counter + 1)
+                with m.If(ends):
+                    m.d.sync += counter.eq(0)
+        m.d.sync += [
+            stage.slot.eq(place),
+            stage.opens.eq((member == 0) & ((layer.send != Send.COUNTS) | first)),
+            stage.closes.eq(member == layer.members),
+            stage.final.eq(final),
+        ]
+        return slot, whole, final
+
+    def _parameters(self, m: Module, slot: Value, leaves: Value, stage: Value) -> None:
+        """Rows of a group, for each position again; the next group's follow.
+
+        The base is that of the first group, or the row before the base: then one is added, so that
+        the last row of a group is the base of the next.
+        """
+        base, behind = Signal.like(stage.parameter, reset_less=True), Signal()
+        row = Signal.like(base)
+        m.d.comb += row.eq(_sum(base, slot, behind))
+        m.d.sync += stage.parameter.eq(row)
+        with m.If(leaves):
+            m.d.sync += [base.eq(row), behind.eq(1)]
+        with m.If(self.start):
+            m.d.sync += [base.eq(self.share.parameter_base), behind.eq(0)]
+
+    def _entries(self, m: Module, slot: Value, leaves: Value, ends: Value, stage: Value) -> None:
+        """Places of the sums, those of a window for each member again; counted likewise."""
+        base, behind = Signal.like(stage.entry), Signal()
+        entry = Signal.like(base)
+        m.d.comb += entry.eq(_sum(base, slot, behind))
+        m.d.sync += stage.entry.eq(entry)
+        with m.If(leaves):
+            m.d.sync += [base.eq(entry), behind.eq(1)]
+            with m.If(ends):
+                m.d.sync += [base.eq(0), behind.eq(0)]
+
+
+def _sum(base: Value, offset: Value, more: Value) -> Value:
+    """``base + offset + more`` on one carry chain."""
+    return (Cat(more, base) + Cat(more, offset))[1:]

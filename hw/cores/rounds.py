@@ -20,8 +20,8 @@ __all__ = ["Rounds"]
 class Rounds(wiring.Component):
     """Stages of all rounds of a layer: window after window, member after member, slot after slot.
 
-    Latency: a round's first stage is there one clock after its acceptance, the others follow clock
-    by clock. Throughput: rounds are as far apart as their slots, the fire units and the packer
+    Latency: a round's first stage is there :attr:`LATENCY` clocks after its acceptance, the others
+    follow clock by clock. Throughput: rounds are as far apart as their slots, the fire units and the packer
     need, ``max(slots of the item, machine.fire.latency, planes + 1)`` clocks.
 
     Members
@@ -38,6 +38,9 @@ class Rounds(wiring.Component):
         See :class:`.Layouts`. `closes` says that a window is whole also in a layer that sends
         counts, in each of its steps.
     """
+
+    LATENCY = 2
+    """Clocks from an accepted round to its first stage."""
 
     def __init__(self, machine: Machine) -> None:
         self._least = machine.fire.latency
@@ -56,55 +59,52 @@ class Rounds(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        accept, busy, walking = Signal(), Signal(), Signal(init=1)
-        stage = Signal(self.stage.shape(), reset_less=True)
-        valid = Signal()
-        mark = Signal(MARK)
+        accept, walking = Signal(), Signal(init=1)
+        now, stage = (
+            Signal(self.stage.shape(), name=name, reset_less=True) for name in ("now", "shown")
+        )
+        running, valid = Signal(), Signal()
+        mark = Mux(walking, self.i.payload, now.mark)
+        last = self._steps(m, accept, walking, now)
+        slot, ends, busy = self._places(m, accept, now)
         free = ~busy & self._rested(m, accept) & self.room
         m.d.comb += [
             self.i.ready.eq(free & walking),
             accept.eq(free & (self.i.valid | ~walking)),
-            mark.eq(Mux(walking & ~busy, self.i.payload, stage.mark)),
-        ]
-        first, last = self._steps(m, accept, walking, stage)
-        m.d.comb += [
             self.promise.valid.eq(accept),
             self.promise.last.eq(last),
             self.promise.mark.eq(mark),
         ]
-        go = accept | busy
-        # Of the round that is under way, or of the one that begins in this clock.
-        first, last = Mux(busy, stage.first, first), Mux(busy, stage.last, last)
-        slot, whole, final = self._places(m, go, first, stage)
-        m.d.sync += [busy.eq(go & ~final), valid.eq(go), stage.mark.eq(mark)]
-        self._parameters(m, slot, go & final & last & mark.group, stage)
+        with m.If(accept):
+            m.d.sync += now.mark.eq(mark)
         counts = self.layer.send == Send.COUNTS
-        self._entries(m, slot, go & whole, final & (last | counts), stage)
-        m.d.comb += [
-            self.stage.eq(stage),
-            self.stage.valid.eq(valid),
-            self.stage.opens.eq(stage.opens & stage.mark.first),
-            self.stage.closes.eq(stage.closes & stage.mark.last),
+        m.d.sync += [
+            running.eq(accept | busy),
+            valid.eq(running),
+            stage.eq(now),
+            stage.opens.eq(now.opens & now.mark.first & (now.first | ~counts)),
+            stage.closes.eq(now.closes & now.mark.last),
         ]
+        whole, final = running & now.closes & ends, running & now.final
+        self._parameters(m, slot, final & now.last & now.mark.group, stage)
+        self._entries(m, slot, whole, final & (now.last | counts), stage)
+        m.d.comb += [self.stage.eq(stage), self.stage.valid.eq(valid)]
         return m
 
     def _rested(self, m: Module, accept: Value) -> Value:
         """Whether the fire units' loop and the packer allow another round."""
-        least = self._least
-        rested, pause = Signal(init=1), Signal.like(self.layer.planes, reset_less=True)
-        planes = self.layer.planes
+        least, planes = self._least, self.layer.planes
+        rested, count = Signal(init=1), Signal.like(planes, reset_less=True)
         with m.If(accept):
-            m.d.sync += [pause.eq(Mux(planes >= least, planes - 1, least - 2)), rested.eq(0)]
+            m.d.sync += [count.eq(0), rested.eq(0)]
         with m.Else():
-            m.d.sync += pause.eq(pause - 1)
-            with m.If(pause == 0):
+            m.d.sync += count.eq(count + 1)
+            with m.If(count == Mux(planes >= least, planes - 1, least - 2)):
                 m.d.sync += rested.eq(1)
         return rested
 
-    def _steps(
-        self, m: Module, accept: Value, walking: Signal, stage: Value
-    ) -> tuple[Value, Value]:
-        """Count time steps; whether the next one is the item's first and last.
+    def _steps(self, m: Module, accept: Value, walking: Signal, now: Value) -> Value:
+        """Count time steps; whether the next one is the item's last.
 
         Comparisons are in registers: of two rounds, the second is never right behind the first.
         """
@@ -118,26 +118,30 @@ class Rounds(wiring.Component):
                 first.eq(last),
                 walking.eq(last | (walking & ~ends["walks"])),
                 driving.eq(last | (driving & ~ends["driven"])),
-                stage.first.eq(first),
-                stage.last.eq(last),
-                stage.driven.eq(driving),
-                stage.walked.eq(walking),
-                stage.held.eq(self.layer.hold & driving & ~walking),
+                now.first.eq(first),
+                now.last.eq(last),
+                now.driven.eq(driving),
+                now.walked.eq(walking),
+                now.held.eq(self.layer.hold & driving & ~walking),
             ]
             with m.If(last):
                 m.d.sync += step.eq(0)
-        return first, last
+        return last
 
-    def _places(
-        self, m: Module, go: Value, first: Value, stage: Value
-    ) -> tuple[Value, Value, Value]:
-        """Count through an item: slot of a position; whether it ends a window, and the round."""
+    def _places(self, m: Module, accept: Value, now: Value) -> tuple[Value, Value, Value]:
+        """Count through an item, a clock ahead.
+
+        Gives the slot of `now` in its position, whether that is the position's last, and whether
+        the round goes on.
+        """
         layer = self.layer
         slot, member, window, place = (
             Signal.like(layer.slots, name=name) for name in ("slot", "member", "window", "place")
         )
+        busy, go = Signal(), Signal()
         position, whole, final = Signal(), Signal(), Signal()
         m.d.comb += [
+            go.eq(accept | busy),
             position.eq(slot == layer.slots),
             whole.eq(position & (member == layer.members)),
             final.eq(whole & (window == layer.windows)),
@@ -152,13 +156,17 @@ class Rounds(wiring.Component):
                 m.d.sync += counter.eq(counter + 1)
                 with m.If(ends):
                     m.d.sync += counter.eq(0)
+        own, ends = Signal.like(slot, name="own_slot", reset_less=True), Signal(reset_less=True)
         m.d.sync += [
-            stage.slot.eq(place),
-            stage.opens.eq((member == 0) & ((layer.send != Send.COUNTS) | first)),
-            stage.closes.eq(member == layer.members),
-            stage.final.eq(final),
+            busy.eq(go & ~final),
+            own.eq(slot),
+            ends.eq(position),
+            now.slot.eq(place),
+            now.opens.eq(member == 0),
+            now.closes.eq(member == layer.members),
+            now.final.eq(final),
         ]
-        return slot, whole, final
+        return own, ends, busy
 
     def _parameters(self, m: Module, slot: Value, leaves: Value, stage: Value) -> None:
         """Rows of a group, for each position again; the next group's follow.

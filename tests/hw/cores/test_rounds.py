@@ -201,7 +201,8 @@ def test_layers(wait, full):
             assert promise == {"last": t == layer.steps, "mark": mark}
             assert taken == walked
             # Entry `clock` holds the stage of the clock behind it.
-            found = [stage for _, _, stage in clocks[start : start + slots]]
+            begin = start + Rounds.LATENCY - 1
+            found = [stage for _, _, stage in clocks[begin : begin + slots]]
             for stage, one in zip(found, expected, strict=True):
                 assert {name: stage[name] for name in one} == one
                 assert stage["mark"] == mark

@@ -21,8 +21,9 @@ class Rounds(wiring.Component):
     """Stages of all rounds of a layer: window after window, member after member, slot after slot.
 
     Latency: a round's first stage is there :attr:`LATENCY` clocks after its acceptance, the others
-    follow clock by clock. Throughput: rounds are as far apart as their slots, the fire units and the packer
-    need, ``max(slots of the item, machine.fire.latency, planes + 1)`` clocks.
+    follow clock by clock. Throughput: rounds are as far apart as their slots, the fire units and
+    the packer need, ``max(slots of the item, machine.fire.latency, planes + 1)`` clocks. The first
+    one of a layer is accepted ``machine.fire.latency`` clocks after `start` or later.
 
     Members
     -------
@@ -92,10 +93,10 @@ class Rounds(wiring.Component):
         return m
 
     def _rested(self, m: Module, accept: Value) -> Value:
-        """Whether the fire units' loop and the packer allow another round."""
+        """Whether the fire units' loop, the packer and :meth:`_steps` allow another round."""
         least, planes = self._least, self.layer.planes
         rested, count = Signal(init=1), Signal.like(planes, reset_less=True)
-        with m.If(accept):
+        with m.If(accept | self.start):
             m.d.sync += [count.eq(0), rested.eq(0)]
         with m.Else():
             m.d.sync += count.eq(count + 1)
@@ -106,11 +107,18 @@ class Rounds(wiring.Component):
     def _steps(self, m: Module, accept: Value, walking: Signal, now: Value) -> Value:
         """Count time steps; whether the next one is the item's last.
 
-        Comparisons are in registers: of two rounds, the second is never right behind the first.
+        Comparisons take two clocks: rounds are at least four clocks apart.
         """
         step = Signal.like(self.layer.steps)
         ends = {name: Signal(name=f"at_{name}") for name in ("steps", "walks", "driven")}
-        m.d.sync += [end.eq(step == self.layer[name]) for name, end in ends.items()]
+        for name, end in ends.items():
+            # Two bits of both are one LUT.
+            pairs = range(0, len(step), 2)
+            same = Signal(len(pairs), name=f"same_{name}", reset_less=True)
+            m.d.sync += [
+                same.eq(Cat(step[i : i + 2] == self.layer[name][i : i + 2] for i in pairs)),
+                end.eq(same.all()),
+            ]
         first, driving, last = Signal(init=1), Signal(init=1), ends["steps"]
         with m.If(accept):
             m.d.sync += [
@@ -124,8 +132,8 @@ class Rounds(wiring.Component):
                 now.walked.eq(walking),
                 now.held.eq(self.layer.hold & driving & ~walking),
             ]
-            with m.If(last):
-                m.d.sync += step.eq(0)
+        with m.If(accept & last):
+            m.d.sync += step.eq(0)
         return last
 
     def _places(self, m: Module, accept: Value, now: Value) -> tuple[Value, Value, Value]:
@@ -139,23 +147,23 @@ class Rounds(wiring.Component):
             Signal.like(layer.slots, name=name) for name in ("slot", "member", "window", "place")
         )
         busy, go = Signal(), Signal()
-        position, whole, final = Signal(), Signal(), Signal()
+        position, closes, final = Signal(), Signal(), Signal()
         m.d.comb += [
             go.eq(accept | busy),
             position.eq(slot == layer.slots),
-            whole.eq(position & (member == layer.members)),
-            final.eq(whole & (window == layer.windows)),
+            closes.eq(member == layer.members),
+            final.eq(position & closes & (window == layer.windows)),
         ]
         for counter, counts, ends in (
-            (place, go, final),
-            (slot, go, position),
-            (member, go & position, whole),
-            (window, go & whole, final),
+            (place, go, go & final),
+            (slot, go, go & position),
+            (member, go & position, go & position & closes),
+            (window, go & position & closes, go & final),
         ):
             with m.If(counts):
                 m.d.sync += counter.eq(counter + 1)
-                with m.If(ends):
-                    m.d.sync += counter.eq(0)
+            with m.If(ends):
+                m.d.sync += counter.eq(0)
         own, ends = Signal.like(slot, name="own_slot", reset_less=True), Signal(reset_less=True)
         m.d.sync += [
             busy.eq(go & ~final),
@@ -163,7 +171,7 @@ class Rounds(wiring.Component):
             ends.eq(position),
             now.slot.eq(place),
             now.opens.eq(member == 0),
-            now.closes.eq(member == layer.members),
+            now.closes.eq(closes),
             now.final.eq(final),
         ]
         return own, ends, busy
@@ -191,8 +199,8 @@ class Rounds(wiring.Component):
         m.d.sync += stage.entry.eq(entry)
         with m.If(leaves):
             m.d.sync += [base.eq(entry), behind.eq(1)]
-            with m.If(ends):
-                m.d.sync += [base.eq(0), behind.eq(0)]
+        with m.If(ends):
+            m.d.sync += [base.eq(0), behind.eq(0)]
 
 
 def _sum(base: Value, offset: Value, more: Value) -> Value:

@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.family import has_ecp5_cells
 
-__all__ = ["Accumulate", "AddEither", "ChooseSubtract", "Select"]
+__all__ = ["Accumulate", "AddEither", "AddGated", "ChooseSubtract", "Select"]
 
 Table = Callable[[int, int, int, int], int]
 
@@ -136,6 +136,57 @@ class AddEither(wiring.Component):
         none = Const(0, len(self.total))
         m.d.comb += self.total.eq(
             carry_chain(m, lambda a, b, c, d: (a | b) ^ c, self.first, self.second, self.sum, none)
+        )
+        return m
+
+
+class AddGated(wiring.Component):
+    """``total = (clear ? 0 : sum) + (enable ? value : 0) + carry``. Combinational.
+
+    Parameters
+    ----------
+    width
+        Bits of the signed `sum` and `total`.
+    value_bits
+        Bits of the signed `value`, at most `width`.
+    carry
+        Whether there is a `carry` at all.
+    """
+
+    def __init__(self, width: int, value_bits: int, *, carry: bool = False) -> None:
+        if value_bits > width:
+            raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+        self._carried = carry
+        super().__init__(
+            {
+                "sum": In(signed(width)),
+                "clear": In(1),
+                "value": In(signed(value_bits)),
+                "enable": In(1),
+                "carry": In(1),
+                "total": Out(signed(width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.total)
+        carry = self.carry if self._carried else _ZERO
+        if not has_ecp5_cells(platform):
+            kept, added = Mux(self.clear, 0, self.sum), Mux(self.enable, self.value, 0)
+            m.d.comb += self.total.eq(kept + added + carry)
+            return m
+        # Where a bit does not propagate both operands are the same: the carry is a & b.
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: (a & b) ^ (c & ~d),
+                Cat(self.value, self.value[-1].replicate(width - len(self.value))),
+                self.enable.replicate(width),
+                self.sum,
+                self.clear.replicate(width),
+                carry,
+            )
         )
         return m
 

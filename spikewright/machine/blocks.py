@@ -137,8 +137,8 @@ class FireUnit:
     A parameter word holds an unsigned threshold in its low `threshold_bits` and a signed drive in
     the `drive_bits` above. Membranes, the held current and all sums of the unit have
     `membrane_bits`; the accumulator is shifted left by the layer's 0..`largest_shift` as it comes
-    in. `burst_levels` bounds what a burst neuron sends. `latency` is from reading V to V written:
-    the least distance of two hand-overs of the same lane.
+    in. `burst_levels` bounds what a burst neuron sends. `latency` is from V read to V
+    readable again: the least distance of two hand-overs of the same lane.
     """
 
     count: int = 2
@@ -171,8 +171,8 @@ class FireUnit:
 
     @property
     def latency(self) -> int:
-        """Read V, add the drive, add the current, a stage a digit, write back."""
-        return 4 + self.digits
+        """Read V and add the drive, add the current, a stage a digit, write back."""
+        return 3 + self.digits
 
     @property
     def parameter_bits(self) -> int:

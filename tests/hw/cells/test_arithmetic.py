@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikewright.hw.cells import arithmetic
-from spikewright.hw.cells.arithmetic import Accumulate, AddEither, ChooseSubtract, Select
+from spikewright.hw.cells.arithmetic import (
+    Accumulate,
+    AddEither,
+    AddGated,
+    ChooseSubtract,
+    Select,
+)
 
 ECP5 = SimpleNamespace(device="LFE5U-85F")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -22,6 +28,8 @@ CASES = {
     **{f"accumulate_full_{w}": lambda w=w: Accumulate(w, w) for w in (4, 7)},
     **{f"signed_{w}": lambda w=w: Accumulate(w, w - 2, signed_events=True) for w in (5, 8)},
     **{f"either_{w}": lambda w=w: AddEither(w) for w in (5, 8)},
+    **{f"gated_{w}": lambda w=w: AddGated(w, w - 3) for w in (5, 8)},
+    **{f"carried_{w}": lambda w=w: AddGated(w, w - 3, carry=True) for w in (5, 8)},
     **{f"subtract_{w}": lambda w=w: ChooseSubtract(w, w - 2) for w in (5, 8)},
     **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 5, 8)},
 }
@@ -70,7 +78,10 @@ def test_ecp5_form_equals_the_portable_one(tmp_path, name):
     prove_equal(tmp_path, CASES[name])
 
 
-@pytest.mark.parametrize("name", ["accumulate_5", "signed_5", "either_5", "subtract_5", "select_5"])
+@pytest.mark.parametrize(
+    "name",
+    ["accumulate_5", "signed_5", "either_5", "gated_5", "carried_5", "subtract_5", "select_5"],
+)
 def test_a_wrong_table_is_found(tmp_path, monkeypatch, name):
     right = arithmetic.lut4
 
@@ -127,6 +138,17 @@ def test_add_either(cases):
 
 
 @settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(WORD, st.integers(-16, 15), *[st.booleans()] * 3), min_size=1))
+def test_add_gated(cases):
+    names = ("sum", "value", "clear", "enable", "carry")
+    inputs = [dict(zip(names, case, strict=True)) for case in cases]
+    expected = [wrapped((not c) * s + e * v + k, 8) for s, v, c, e, k in cases]
+    assert results(AddGated(8, 5, carry=True), inputs, "total") == expected
+    expected = [wrapped((not c) * s + e * v, 8) for s, v, c, e, _ in cases]
+    assert results(AddGated(8, 5), inputs, "total") == expected
+
+
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(WORD, WORD, st.booleans(), st.integers(0, 63)), min_size=1))
 def test_choose_subtract(cases):
     inputs = [{"first": a, "second": b, "choose": c, "value": v} for a, b, c, v in cases]
@@ -147,5 +169,7 @@ def test_widths_are_checked():
         Accumulate(8, 9)
     with pytest.raises(ValueError, match="a value of 9 bits does not fit a sum of 8"):
         ChooseSubtract(8, 9)
+    with pytest.raises(ValueError, match="a value of 9 bits does not fit a sum of 8"):
+        AddGated(8, 9)
     with pytest.raises(ValueError, match="9 words to select from; 1 to 8 are possible"):
         Select(4, 9)

@@ -1,0 +1,1 @@
+"""Neuron models of the second machine: what a fire unit decides at the end of a time step."""

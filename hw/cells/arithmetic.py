@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.family import has_ecp5_cells
 
-__all__ = ["Accumulate", "AddEither", "ChooseSubtract", "Select"]
+__all__ = ["Accumulate", "AddEither", "ChooseAdd", "ChooseSubtract", "Select"]
 
 Table = Callable[[int, int, int, int], int]
 
@@ -136,6 +136,34 @@ class AddEither(wiring.Component):
         none = Const(0, len(self.total))
         m.d.comb += self.total.eq(
             carry_chain(m, lambda a, b, c, d: (a | b) ^ c, self.first, self.second, self.sum, none)
+        )
+        return m
+
+
+class ChooseAdd(wiring.Component):
+    """``total = (choose ? first : second) + value``, all unsigned of `width` bits. Combinational.
+
+    With a `value` of one bit this is a counter that can be loaded.
+    """
+
+    def __init__(self, width: int) -> None:
+        ports = {name: In(width) for name in ("first", "second", "value")}
+        super().__init__({**ports, "choose": In(1), "total": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(Mux(self.choose, self.first, self.second) + self.value)
+            return m
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: (c if b else d) ^ a,
+                self.value,
+                self.choose.replicate(len(self.total)),
+                self.first,
+                self.second,
+            )
         )
         return m
 

@@ -1,0 +1,465 @@
+"""Packer: words of digit planes from the sums of windows, or outputs as they are; with addresses.
+
+A round brings the sums of a step, F a clock. Each plane has a shift register, filled from the top;
+plane p is p clocks late, so that words are complete one after the other, and go while the next
+round comes. They wait in a queue, in which there is room for all words of the rounds that are under
+way: lanes and fire units cannot wait.
+
+    sums -> bits by plane -> plane 0 -----> word -+
+                         `-> plane 1, late -> word +-> queue -> o
+                         `-> ...                   |
+                             drained V or sum -----+
+
+Words of several tiles stay in a memory between them (with ``partial == 0`` there is none). A plane
+begins a round with the word there instead of its own, already shifted on.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from spikewright.hw.cells.arithmetic import ChooseAdd
+from spikewright.hw.cells.memory import BlockMemory
+from spikewright.hw.cores.lanes import delayed
+from spikewright.hw.cores.streams import MARK, Layouts, record_layout
+from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.configuration import LayerRecord, Send, ShareRecord
+
+__all__ = ["Addresses", "Drain", "Packer", "Planes"]
+
+
+class Addresses(wiring.Component):
+    """The addresses of a share's words, in their order.
+
+    Latency: an address is there in the clock after `step`; after a `stop` it takes one more clock,
+    in which `ready` is low. So it is after `start`.
+
+    Members
+    -------
+    start
+        The words of a new share begin at its `out`.
+    step
+        A word leaves. `stop`: the item's last; the next is `out_word` behind the item's first, or,
+        where `group`, `out_group` behind the group's first.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(
+            {
+                "layer": In(record_layout(LayerRecord, machine)),
+                "share": In(record_layout(ShareRecord, machine)),
+                "start": In(1),
+                "step": In(1),
+                "stop": In(1),
+                "group": In(1),
+                "address": Out(machine.router.address_bits),
+                "ready": Out(1, init=1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.address)
+        base, first = (Signal(width, name=n, reset_less=True) for n in ("base", "group_base"))
+        m.submodules.count = count = ChooseAdd(width)
+        m.submodules.jump = jump = ChooseAdd(width)
+        last = self.step & self.stop
+        following = Mux(self.start, self.share.out, jump.total)
+        m.d.comb += [
+            count.choose.eq(~self.ready),
+            count.first.eq(base),
+            count.second.eq(self.address),
+            count.value.eq(self.ready),
+            jump.choose.eq(self.group),
+            jump.first.eq(first),
+            jump.second.eq(base),
+            jump.value.eq(Mux(self.group, self.layer.out_group, self.layer.out_word)),
+        ]
+        m.d.sync += self.ready.eq(~(self.start | last))
+        with m.If(self.step | ~self.ready):
+            m.d.sync += self.address.eq(count.total)
+        with m.If(self.start | last):
+            m.d.sync += base.eq(following)
+        with m.If(self.start | (last & self.group)):
+            m.d.sync += first.eq(following)
+        return m
+
+
+class Planes(wiring.Component):
+    """The words of digit planes.
+
+    Latency: ``machine.packer.latency - 1`` clocks from the last slot of a round to the word of its
+    heaviest plane; the others follow, one a clock. Throughput: a slot and a word a clock.
+
+    Members
+    -------
+    layer, start, stage, sums
+        As the packer has them. With `start` all words become 0 and stay so while a layer drains.
+    word, push
+        A word, which is sent where `push`.
+    last, mark
+        Of the round whose words come: its step is the last, and its item's mark.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._fires, self._bits = machine.fire.count, machine.pool.bits
+        self._partial = machine.packer.partial
+        self._late = 2 if machine.packer.blocks else 0
+        super().__init__(
+            {
+                "layer": In(record_layout(LayerRecord, machine)),
+                "start": In(1),
+                "stage": In(Layouts(machine).stage),
+                "sums": In(data.ArrayLayout(unsigned(self._bits), self._fires)),
+                "word": Out(WORD),
+                "push": Out(1),
+                "last": Out(1),
+                "mark": Out(MARK),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        shift, first, final = self._slot(m)
+        values = self._values(m)
+        fresh, load = (Signal(name=n) for n in ("fresh", "load"))
+        kept, shifted = Signal(WORD), Signal(WORD)
+        shifts = delayed(m, shift, self._late + self._bits - 1, "shift")[self._late :]
+        fires = delayed(m, fresh, self._late + self._bits - 1, "fresh")[self._late :]
+        loads = delayed(m, load, self._late + self._bits - 1, "load")[self._late :]
+        m.d.comb += shifted.eq(kept >> self._fires)
+        words = []
+        for plane in range(self._bits):
+            new = delayed(m, values[plane], self._late + plane, f"values_{plane}")[-1]
+            word = Signal(WORD, name=f"word_{plane}", reset_less=True)
+            rest = word[self._fires :]
+            if self._partial:
+                rest = Mux(loads[plane], shifted, rest)[: len(rest)]
+            with m.If(shifts[plane]):
+                m.d.sync += word.eq(Cat(rest, new))
+            with m.If(fires[plane]):
+                m.d.sync += word[: len(rest)].eq(0)
+            with m.If(self.start):
+                m.d.sync += word.eq(0)
+            words.append(word)
+        going, plane, ends = self._emission(m, delayed(m, final, self._late, "final")[-1])
+        m.d.comb += [
+            self.word.eq(Array(words)[plane]),
+            self.push.eq(going & (self.mark.fills if self._partial else 1)),
+        ]
+        if not self._partial:
+            m.d.comb += fresh.eq(first)
+            return m
+        begins, several = self._first(m)
+        m.d.comb += [fresh.eq(first & begins), load.eq(first & ~begins & several)]
+        self._keep(m, first, kept, going, ends)
+        return m
+
+    def _slot(self, m: Module) -> list[Value]:
+        """Whether a slot is shifted in, one clock late; whether it is a round's first, or last."""
+        stage, taken = self.stage, Signal()
+        between = Signal(init=1)
+        m.d.comb += taken.eq(
+            stage.valid & stage.closes & stage.mark.last & (self.layer.send == Send.PLANES)
+        )
+        with m.If(taken):
+            m.d.sync += between.eq(stage.final)
+        made = [Signal(name=n) for n in ("slot_shift", "slot_first", "slot_final")]
+        m.d.sync += Cat(made).eq(Cat(taken, taken & between, taken & stage.final))
+        return list(made)
+
+    def _first(self, m: Module) -> list[Value]:
+        """Whether words begin as 0; whether those of several steps take turns in the memory."""
+        begins, several = (Signal(name=n, reset_less=True) for n in ("begins", "several"))
+        m.d.sync += [begins.eq(self.stage.mark.begins), several.eq(self.layer.steps.any())]
+        return [begins, several]
+
+    def _values(self, m: Module) -> list[Value]:
+        """The slot's bits by plane, the heaviest first, one clock late."""
+        values = []
+        for plane in range(self._bits):
+            value = Signal(self._fires, name=f"values_{plane}", reset_less=True)
+            values.append(value)
+            for unit in range(self._fires):
+                choices = [self.sums[unit][max(0, k - plane)] for k in range(self._bits)]
+                m.d.sync += value[unit].eq(Array(choices)[self.layer.planes])
+        return values
+
+    def _emission(self, m: Module, final: Value) -> tuple[Value, Value, Value]:
+        """Whether a word is complete, of which plane, and whether it is the lightest."""
+        going, plane = Signal(), Signal(range(self._bits), reset_less=True)
+        ends = Signal()
+        m.d.comb += ends.eq(plane == self.layer.planes)
+        m.d.sync += plane.eq(plane + 1)
+        with m.If(ends):
+            m.d.sync += going.eq(0)
+        with m.If(final):
+            m.d.sync += [going.eq(1), plane.eq(0)]
+        # The stage stays one clock at the slot's bits, and then here until the next round's end.
+        mark, last = (
+            delayed(m, value, 1 + self._late, name)[-1]
+            for value, name in ((self.stage.mark.as_value(), "mark"), (self.stage.last, "last"))
+        )
+        held = Signal(MARK, reset_less=True)
+        held_last = Signal(reset_less=True)
+        with m.If(final):
+            m.d.sync += [held.eq(mark), held_last.eq(last)]
+        m.d.comb += [self.mark.eq(held), self.last.eq(going & held_last & ends)]
+        return going, plane, ends
+
+    def _keep(self, m: Module, first: Value, kept: Value, going: Value, ends: Value) -> None:
+        """The memory of unfinished words: a round's are read as it begins, kept as it ends."""
+        depth = max(2, self._partial)
+        read, write = (Signal(range(depth), name=f"row_{n}") for n in ("read", "write"))
+        # Reading goes on for as many clocks as there are planes.
+        rest, more, final = Signal(4), Signal(), Signal(reset_less=True)
+        last = delayed(m, self.stage.last, 1, "step")[-1]
+        with m.If(first):
+            m.d.sync += [
+                rest.eq(self.layer.planes),
+                more.eq(self.layer.planes != 0),
+                final.eq(last),
+            ]
+        with m.Elif(more):
+            m.d.sync += [rest.eq(rest - 1), more.eq(rest != 1)]
+        with m.If(first | more):
+            m.d.sync += read.eq(read + 1)
+            with m.If(Mux(first, last & (self.layer.planes == 0), final & (rest == 1))):
+                m.d.sync += read.eq(0)
+        with m.If(going):
+            m.d.sync += write.eq(write + 1)
+            with m.If(self.last):
+                m.d.sync += write.eq(0)
+        if self._late:
+            m.submodules.memory = memory = BlockMemory(WORD, depth)
+            m.d.comb += [memory.address.eq(read), kept.eq(memory.data)]
+            writer = (memory.write.enable, memory.write.address, memory.write.data)
+        else:
+            m.submodules.memory = shallow = Memory(shape=WORD, depth=depth, init=[])
+            reader, port = shallow.read_port(domain="comb"), shallow.write_port()
+            m.d.comb += [reader.addr.eq(read), kept.eq(reader.data)]
+            writer = (port.en, port.addr, port.data)
+        values = (going & ~self.mark.fills, write, self.word)
+        m.d.comb += [port.eq(value) for port, value in zip(writer, values, strict=True)]
+
+
+class Drain(wiring.Component):
+    """Reads the outputs of an item, lane after lane: V, or the sums of counts.
+
+    Latency: ``1 + machine.pool.peek`` clocks from `peek` to `value`. Throughput: a lane a clock,
+    while there is `space`.
+
+    Members
+    -------
+    layer
+        The layer's record.
+    go
+        An item is complete: all its slots are read.
+    space
+        Another word can be queued.
+    peek, peek_slot, peeked_v, peeked_sum
+        As the packer has them.
+    taken
+        A lane is read: there will be a word of it.
+    ends
+        It is the item's last.
+    value, push, stop
+        A value, or 0 without `push`; `stop`: the item's last.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        fires, pool = machine.fire, machine.pool
+        super().__init__(
+            {
+                "layer": In(record_layout(LayerRecord, machine)),
+                "go": In(1),
+                "space": In(1),
+                "peek": Out(1),
+                "peek_slot": Out(machine.widths["slot"]),
+                "peeked_v": In(data.ArrayLayout(signed(fires.membrane_bits), fires.count)),
+                "peeked_sum": In(data.ArrayLayout(unsigned(pool.bits), fires.count)),
+                "taken": Out(1),
+                "ends": Out(1),
+                "value": Out(signed(WORD)),
+                "push": Out(1),
+                "stop": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        count, late = self._machine.fire.count, self._machine.pool.peek
+        unit = Signal(range(count), reset_less=True)
+        row = Signal()
+        m.d.comb += [
+            self.taken.eq(self.peek & self.space),
+            row.eq(unit == count - 1),
+            self.ends.eq(self.taken & row & (self.peek_slot == self.layer.slots)),
+        ]
+        with m.If(self.taken):
+            m.d.sync += unit.eq(Mux(row, 0, unit + 1))
+            with m.If(row):
+                m.d.sync += self.peek_slot.eq(self.peek_slot + 1)
+        with m.If(self.ends):
+            m.d.sync += self.peek.eq(0)
+        with m.If(self.go):
+            m.d.sync += [self.peek.eq(1), self.peek_slot.eq(0), unit.eq(0)]
+        lanes = delayed(m, unit, late, "unit")[-1]
+        potential = delayed(m, Array(self.peeked_v)[unit], late, "v")[-1]
+        total = Array(self.peeked_sum)[lanes]
+        taken, ends = (
+            delayed(m, value, 1 + late, name)
+            for value, name in ((self.taken, "taken"), (self.ends, "ends"))
+        )
+        value = Signal(signed(self._machine.fire.membrane_bits), reset_less=True)
+        m.d.sync += value.eq(Mux(self.layer.send == Send.COUNTS, total, potential))
+        with m.If(~taken[-2]):
+            m.d.sync += value.eq(0)
+        m.d.comb += [self.value.eq(value), self.push.eq(taken[-1]), self.stop.eq(ends[-1])]
+        return m
+
+
+class Packer(wiring.Component):
+    """Words for the router.
+
+    Latency: ``machine.packer.latency`` clocks from the last slot of a round to the word of its
+    heaviest plane, if none is queued; each further plane is one clock later. Throughput: a word a
+    clock, less one clock an item.
+
+    Rounds are at least ``layer.planes + 1`` clocks apart, and are promised only where there is
+    `room`, which goes for the clock after a promise. Of words that are promised, `queue` less those
+    of one round are always possible, so that rounds may follow as closely as their planes.
+
+    Members
+    -------
+    layer, share, start
+        The records of the layer, and when it begins.
+    stage, sums
+        Slots with the sums of all fire units.
+    promise, room
+        A round is on the way; whether another may come.
+    peek, peek_slot, peeked_v, peeked_sum
+        Outputs are read slot by slot: V in the same clock, sums ``machine.pool.peek`` clocks later.
+        The slot is the entry in the pool as well.
+    o
+        Router words.
+    done
+        All words of the share have left; low from `start` on. High before the first.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        layouts, fires = Layouts(machine), machine.fire
+        sums = data.ArrayLayout(unsigned(machine.pool.bits), fires.count)
+        self._router = layouts.router
+        super().__init__(
+            {
+                "layer": In(record_layout(LayerRecord, machine)),
+                "share": In(record_layout(ShareRecord, machine)),
+                "start": In(1),
+                "stage": In(layouts.stage),
+                "sums": In(sums),
+                "promise": In(layouts.promise),
+                "room": Out(1, init=1),
+                "peek": Out(1),
+                "peek_slot": Out(machine.widths["slot"]),
+                "peeked_v": In(data.ArrayLayout(signed(fires.membrane_bits), fires.count)),
+                "peeked_sum": In(sums),
+                "o": Out(stream.Signature(layouts.router)),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.planes = planes = Planes(self._machine)
+        m.submodules.drain = drain = Drain(self._machine)
+        stage, outputs = self.stage, Signal()
+        m.d.comb += [
+            outputs.eq(self.layer.send != Send.PLANES),
+            *(
+                planes_port.eq(own)
+                for planes_port, own in (
+                    (planes.layer, self.layer),
+                    (planes.start, self.start),
+                    (planes.stage, stage),
+                    (planes.sums, self.sums),
+                )
+            ),
+            drain.layer.eq(self.layer),
+            drain.go.eq(stage.valid & stage.final & stage.last & outputs),
+            drain.peeked_v.eq(self.peeked_v),
+            drain.peeked_sum.eq(self.peeked_sum),
+            self.peek.eq(drain.peek),
+            self.peek_slot.eq(drain.peek_slot),
+        ]
+        mark = Signal(data.StructLayout({"group": 1, "end": 1}), reset_less=True)
+        with m.If(drain.go):
+            m.d.sync += [mark.group.eq(stage.mark.group), mark.end.eq(stage.mark.end)]
+        flags = Cat(
+            planes.last | drain.stop,
+            Mux(outputs, mark.group, planes.mark.group),
+            Mux(outputs, mark.end, planes.mark.end),
+        )
+        word = planes.word | drain.value.as_unsigned()
+        left = self._queue(m, planes.push | drain.push, word, flags)
+        self._credit(m, drain, outputs, left)
+        return m
+
+    def _queue(self, m: Module, push: Value, word: Value, flags: Value) -> Value:
+        """The queue of words, their addresses and the share's end; whether a word leaves."""
+        depth = self._machine.packer.queue
+        m.submodules.queue = queue = Memory(shape=WORD + len(flags), depth=depth, init=[])
+        m.submodules.addresses = addresses = Addresses(self._machine)
+        reader, writer = queue.read_port(domain="comb"), queue.write_port()
+        # One bit more than addresses have tells a full queue from an empty one.
+        put, take = (Signal(range(2 * depth), name=n) for n in ("put", "take"))
+        left, stop, group, end = Signal(), *reader.data[WORD:]
+        m.d.comb += [
+            writer.en.eq(push),
+            writer.addr.eq(put),
+            writer.data.eq(Cat(word, flags)),
+            reader.addr.eq(take),
+            self.o.valid.eq((put != take) & addresses.ready),
+            self.o.payload.data.eq(reader.data[:WORD]),
+            self.o.payload.address.eq(addresses.address),
+            self.o.payload.kind.eq(Mux(self.layer.send == Send.PLANES, 0, 2)),
+            left.eq(self.o.valid & self.o.ready),
+            addresses.layer.eq(self.layer),
+            addresses.share.eq(self.share),
+            addresses.start.eq(self.start),
+            addresses.step.eq(left),
+            addresses.stop.eq(stop),
+            addresses.group.eq(group),
+        ]
+        m.d.sync += [put.eq(put + push), take.eq(take + left)]
+        idle = Signal(init=1)
+        with m.If(self.start):
+            m.d.sync += idle.eq(self.share.groups == 0)
+        with m.Elif(left & stop & end):
+            m.d.sync += idle.eq(1)
+        m.d.comb += self.done.eq(idle & ~self.start)
+        return left
+
+    def _credit(self, m: Module, drain: Drain, outputs: Value, left: Value) -> None:
+        """Room for the words of another round, besides all that are promised or queued."""
+        depth = self._machine.packer.queue
+        promise, words = self.promise, self.layer.planes + 1
+        spare = Signal(signed(depth.bit_length() + 1), init=depth - 1)
+        """Places that another round would leave; below 0 there is no room for it."""
+        sends = promise.valid & promise.mark.last & promise.mark.fills & ~outputs
+        m.d.sync += spare.eq(spare - Mux(sends | drain.taken, words, 0) + left)
+        draining = Signal()
+        with m.If(drain.ends):
+            m.d.sync += draining.eq(0)
+        with m.If(promise.valid & promise.last & outputs):
+            m.d.sync += draining.eq(1)
+        with m.If(self.start):
+            m.d.sync += [spare.eq(depth - words), draining.eq(0)]
+        m.d.comb += drain.space.eq(spare >= 0)
+        m.d.sync += self.room.eq((spare >= 0) & ~draining & ~promise.valid)

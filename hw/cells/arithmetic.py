@@ -218,7 +218,8 @@ class ChooseSubtract(wiring.Component):
 class Select(wiring.Component):
     """``output = enable ? inputs[code] : 0`` of up to eight words. Combinational.
 
-    On the ECP5 four LUTs a bit: the multiplexers behind them cost none.
+    On the ECP5 one LUT a bit for two words, two for four, four for eight: the multiplexers behind
+    the LUTs cost none.
     """
 
     MOST = 8
@@ -234,9 +235,11 @@ class Select(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words = [self.inputs.word_select(i, self._width) for i in range(self._count)]
-        words += [Const(0, self._width)] * (self.MOST - self._count)
+        places = max(2, 1 << (self._count - 1).bit_length())
+        words += [Const(0, self._width)] * (places - self._count)
         if not has_ecp5_cells(platform):
-            chosen = Cat(words).word_select(self.code, self._width)
+            code = self.code[: (places - 1).bit_length()]
+            chosen = Cat(words).word_select(code, self._width)
             m.d.comb += self.output.eq(Mux(self.enable, chosen, 0))
             return m
         for bit in range(self._width):
@@ -244,26 +247,29 @@ class Select(wiring.Component):
         return m
 
     def _selected(self, m: Module, bits: list[Value], name: int) -> Value:
-        """One bit: four LUTs of two inputs each, then the multiplexers behind them."""
+        """One bit: LUTs of two inputs each, then the multiplexers behind them."""
         table = lut4(lambda a, b, c, d: (b if c else a) & d)
-        pairs = [Signal(name=f"pair_{name}_{i}") for i in range(4)]
-        for i, output in enumerate(pairs):
+        parts: list[Value] = []
+        for i in range(0, len(bits), 2):
+            output = Signal(name=f"pair_{name}_{i}")
             m.submodules[f"lut_{name}_{i}"] = Instance(
                 "LUT4",
                 p_INIT=table,
-                i_A=bits[2 * i],
-                i_B=bits[2 * i + 1],
+                i_A=bits[i],
+                i_B=bits[i + 1],
                 i_C=self.code[0],
                 i_D=self.enable,
                 o_Z=output,
             )
-        halves = [Signal(name=f"half_{name}_{i}") for i in range(2)]
-        for i, output in enumerate(halves):
-            m.submodules[f"pfumx_{name}_{i}"] = Instance(
-                "PFUMX", i_BLUT=pairs[2 * i], i_ALUT=pairs[2 * i + 1], i_C0=self.code[1], o_Z=output
-            )
-        selected = Signal(name=f"selected_{name}")
-        m.submodules[f"l6mux_{name}"] = Instance(
-            "L6MUX21", i_D0=halves[0], i_D1=halves[1], i_SD=self.code[2], o_Z=selected
-        )
-        return selected
+            parts.append(output)
+        for level, (kind, low, high, choice) in enumerate(
+            (("PFUMX", "i_BLUT", "i_ALUT", "i_C0"), ("L6MUX21", "i_D0", "i_D1", "i_SD"))
+        ):
+            pairs = list(zip(parts[0::2], parts[1::2], strict=True)) if len(parts) > 1 else []
+            parts = [] if pairs else parts
+            for i, (first, second) in enumerate(pairs):
+                output = Signal(name=f"level_{name}_{level}_{i}")
+                ports = {low: first, high: second, choice: self.code[level + 1], "o_Z": output}
+                m.submodules[f"mux_{name}_{level}_{i}"] = Instance(kind, **ports)
+                parts.append(output)
+        return parts[0]

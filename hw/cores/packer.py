@@ -16,19 +16,43 @@ begins a round with the word there instead of its own, already shifted on.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
+from collections.abc import Sequence
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hw.cells.arithmetic import ChooseAdd
-from spikewright.hw.cells.memory import BlockMemory
+from spikewright.hw.cells.arithmetic import ChooseAdd, Select
+from spikewright.hw.cells.memory import BlockMemory, DistributedMemory
 from spikewright.hw.cores.lanes import delayed
 from spikewright.hw.cores.streams import MARK, Layouts, record_layout
 from spikewright.machine.blocks import WORD, Machine
 from spikewright.machine.configuration import LayerRecord, Send, ShareRecord
 
 __all__ = ["Addresses", "Drain", "Packer", "Planes"]
+
+
+def choose(m: Module, words: Sequence[Value], code: Value, name: str) -> Value:
+    """One of some words: four by each selector, of which all but one give 0."""
+    if len(words) == 1:
+        return words[0]
+    chosen: Value = Const(0, len(words[0]))
+    for number, start in enumerate(range(0, len(words), 4)):
+        own = words[start : start + 4]
+        enable = code[2:] == number if len(words) > 4 else Const(1, 1)
+        if len(own) == 1:
+            chosen |= own[0] & enable.replicate(len(own[0]))
+            continue
+        m.submodules[f"{name}_{start}"] = select = Select(len(own[0]), len(own))
+        m.d.comb += [
+            select.inputs.eq(Cat(*own)),
+            select.code.eq(code[:2]),
+            select.enable.eq(enable),
+        ]
+        chosen |= select.output
+    return chosen
 
 
 class Addresses(wiring.Component):
@@ -148,7 +172,7 @@ class Planes(wiring.Component):
             words.append(word)
         going, plane, ends = self._emission(m, delayed(m, final, self._late, "final")[-1])
         m.d.comb += [
-            self.word.eq(Array(words)[plane]),
+            self.word.eq(choose(m, words, plane, "plane")),
             self.push.eq(going & (self.mark.fills if self._partial else 1)),
         ]
         if not self._partial:
@@ -185,8 +209,13 @@ class Planes(wiring.Component):
             value = Signal(self._fires, name=f"values_{plane}", reset_less=True)
             values.append(value)
             for unit in range(self._fires):
-                choices = [self.sums[unit][max(0, k - plane)] for k in range(self._bits)]
-                m.d.sync += value[unit].eq(Array(choices)[self.layer.planes])
+                # Bit `layer.planes - plane`; of a plane beyond the lightest, any.
+                places = 1 << (self._bits - plane - 1).bit_length()
+                bits: list[Value] = [Const(0, 1)] * min(places, self._bits)
+                for planes in range(plane, self._bits):
+                    bits[planes % places] = self.sums[unit][planes - plane]
+                name = f"bit_{plane}_{unit}"
+                m.d.sync += value[unit].eq(choose(m, bits, self.layer.planes, name))
         return values
 
     def _emission(self, m: Module, final: Value) -> tuple[Value, Value, Value]:
@@ -234,17 +263,15 @@ class Planes(wiring.Component):
             m.d.sync += write.eq(write + 1)
             with m.If(self.last):
                 m.d.sync += write.eq(0)
-        if self._late:
-            m.submodules.memory = memory = BlockMemory(WORD, depth)
-            m.d.comb += [memory.address.eq(read), kept.eq(memory.data)]
-            writer = (memory.write.enable, memory.write.address, memory.write.data)
-        else:
-            m.submodules.memory = shallow = Memory(shape=WORD, depth=depth, init=[])
-            reader, port = shallow.read_port(domain="comb"), shallow.write_port()
-            m.d.comb += [reader.addr.eq(read), kept.eq(reader.data)]
-            writer = (port.en, port.addr, port.data)
-        values = (going & ~self.mark.fills, write, self.word)
-        m.d.comb += [port.eq(value) for port, value in zip(writer, values, strict=True)]
+        make = BlockMemory if self._late else DistributedMemory
+        m.submodules.memory = memory = make(WORD, depth)
+        m.d.comb += [
+            memory.address.eq(read),
+            kept.eq(memory.data),
+            memory.write.enable.eq(going & ~self.mark.fills),
+            memory.write.address.eq(write),
+            memory.write.data.eq(self.word),
+        ]
 
 
 class Drain(wiring.Component):
@@ -310,18 +337,29 @@ class Drain(wiring.Component):
         with m.If(self.go):
             m.d.sync += [self.peek.eq(1), self.peek_slot.eq(0), unit.eq(0)]
         lanes = delayed(m, unit, late, "unit")[-1]
-        potential = delayed(m, Array(self.peeked_v)[unit], late, "v")[-1]
-        total = Array(self.peeked_sum)[lanes]
+        counts = self.layer.send == Send.COUNTS
+        total = self._chosen(m, self.peeked_sum, lanes, counts, "sum")
+        potential = self._chosen(m, self.peeked_v, unit, ~counts, "v")
+        potential = delayed(m, potential, late, "v")[-1]
         taken, ends = (
             delayed(m, value, 1 + late, name)
             for value, name in ((self.taken, "taken"), (self.ends, "ends"))
         )
         value = Signal(signed(self._machine.fire.membrane_bits), reset_less=True)
-        m.d.sync += value.eq(Mux(self.layer.send == Send.COUNTS, total, potential))
+        m.d.sync += value.eq(potential | total)
         with m.If(~taken[-2]):
             m.d.sync += value.eq(0)
         m.d.comb += [self.value.eq(value), self.push.eq(taken[-1]), self.stop.eq(ends[-1])]
         return m
+
+    def _chosen(self, m: Module, values: Any, unit: Value, enable: Value, name: str) -> Value:
+        """What belongs to a fire unit, or 0."""
+        words = values.as_value()
+        m.submodules[name] = select = Select(
+            len(words) // self._machine.fire.count, self._machine.fire.count
+        )
+        m.d.comb += [select.inputs.eq(words), select.code.eq(unit), select.enable.eq(enable)]
+        return select.output
 
 
 class Packer(wiring.Component):
@@ -448,18 +486,24 @@ class Packer(wiring.Component):
 
     def _credit(self, m: Module, drain: Drain, outputs: Value, left: Value) -> None:
         """Room for the words of another round, besides all that are promised or queued."""
-        depth = self._machine.packer.queue
-        promise, words = self.promise, self.layer.planes + 1
+        depth, promise = self._machine.packer.queue, self.promise
+        # Places that the words of another round would leave: below 0 there is no room for it.
         spare = Signal(signed(depth.bit_length() + 1), init=depth - 1)
-        """Places that another round would leave; below 0 there is no room for it."""
+        begun, draining = Signal(), Signal()
         sends = promise.valid & promise.mark.last & promise.mark.fills & ~outputs
-        m.d.sync += spare.eq(spare - Mux(sends | drain.taken, words, 0) + left)
-        draining = Signal()
+        # Less a round's words, which are one more than `planes` says: plus the complement.
+        words = (sends | drain.taken | begun).replicate(len(spare)) & ~Cat(
+            self.layer.planes, Const(0, len(spare) - len(self.layer.planes))
+        )
+        m.d.sync += spare.eq((Cat(1, spare) + Cat(left, words))[1:])
         with m.If(drain.ends):
             m.d.sync += draining.eq(0)
         with m.If(promise.valid & promise.last & outputs):
             m.d.sync += draining.eq(1)
         with m.If(self.start):
-            m.d.sync += [spare.eq(depth - words), draining.eq(0)]
-        m.d.comb += drain.space.eq(spare >= 0)
-        m.d.sync += self.room.eq((spare >= 0) & ~draining & ~promise.valid)
+            m.d.sync += spare.eq(depth)
+        m.d.comb += drain.space.eq(~spare[-1])
+        m.d.sync += [
+            begun.eq(self.start),
+            self.room.eq(~(spare[-1] | draining | promise.valid | self.start | begun)),
+        ]

@@ -11,12 +11,11 @@ with the first member (`opens`): nothing has to be cleared.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hw.cells.memory import BlockMemory
+from spikewright.hw.cells.memory import BlockMemory, DistributedMemory
 from spikewright.hw.cores.lanes import delayed
 from spikewright.hw.cores.streams import Layouts
 from spikewright.machine.blocks import Machine, address_bits
@@ -83,16 +82,16 @@ class Pool(wiring.Component):
 
     def _distributed(self, m: Module, address, enable, entry, made):
         """What the memory held at `address` one clock ago."""
-        depth = self._machine.pool.depth
-        m.submodules.memory = memory = Memory(shape=len(made), depth=depth, init=[])
-        reader, writer = memory.read_port(domain="comb"), memory.write_port()
+        m.submodules.memory = memory = DistributedMemory(len(made), self._machine.pool.depth)
         kept = Signal(len(made), reset_less=True)
         m.d.comb += [
-            reader.addr.eq(address),
-            self.peeked.eq(reader.data),
-            Cat(writer.en, writer.addr, writer.data).eq(Cat(enable, entry, made)),
+            memory.address.eq(address),
+            self.peeked.eq(memory.data),
+            memory.write.enable.eq(enable),
+            memory.write.address.eq(entry),
+            memory.write.data.eq(made),
         ]
-        m.d.sync += kept.eq(reader.data)
+        m.d.sync += kept.eq(memory.data)
         return kept
 
     def _blocks(self, m: Module, address, enable, entry, made):

@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikewright.hw.cells import arithmetic
-from spikewright.hw.cells.arithmetic import Accumulate, AddEither, ChooseSubtract, Select
+from spikewright.hw.cells.arithmetic import (
+    Accumulate,
+    AddEither,
+    ChooseAdd,
+    ChooseSubtract,
+    Select,
+)
 
 ECP5 = SimpleNamespace(device="LFE5U-85F")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -22,8 +28,9 @@ CASES = {
     **{f"accumulate_full_{w}": lambda w=w: Accumulate(w, w) for w in (4, 7)},
     **{f"signed_{w}": lambda w=w: Accumulate(w, w - 2, signed_events=True) for w in (5, 8)},
     **{f"either_{w}": lambda w=w: AddEither(w) for w in (5, 8)},
+    **{f"add_{w}": lambda w=w: ChooseAdd(w) for w in (5, 8)},
     **{f"subtract_{w}": lambda w=w: ChooseSubtract(w, w - 2) for w in (5, 8)},
-    **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 5, 8)},
+    **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 2, 3, 4, 5, 8)},
 }
 
 # Models of the cells, from Lattice's description of them (TN1265): written here, for the proof.
@@ -70,7 +77,9 @@ def test_ecp5_form_equals_the_portable_one(tmp_path, name):
     prove_equal(tmp_path, CASES[name])
 
 
-@pytest.mark.parametrize("name", ["accumulate_5", "signed_5", "either_5", "subtract_5", "select_5"])
+@pytest.mark.parametrize(
+    "name", ["accumulate_5", "signed_5", "either_5", "add_5", "subtract_5", "select_5"]
+)
 def test_a_wrong_table_is_found(tmp_path, monkeypatch, name):
     right = arithmetic.lut4
 
@@ -124,6 +133,14 @@ def test_accumulate(cases):
 def test_add_either(cases):
     inputs = [{"sum": s, "first": v * f, "second": v * (not f)} for s, v, f in cases]
     assert results(AddEither(8), inputs, "total") == [wrapped(s + v, 8) for s, v, _ in cases]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3, st.booleans()), min_size=1))
+def test_choose_add(cases):
+    inputs = [{"first": a, "second": b, "value": v, "choose": c} for a, b, v, c in cases]
+    expected = [((a if c else b) + v) % 256 for a, b, v, c in cases]
+    assert results(ChooseAdd(8), inputs, "total") == expected
 
 
 @settings(max_examples=20, deadline=None)

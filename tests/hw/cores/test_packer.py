@@ -67,9 +67,7 @@ class Chain(wiring.Component):
             second.stage.eq(first.o_stage),
             second.sums.eq(first.sums),
             second.peeked_sum.eq(first.peeked),
-            second.peeked_v.as_value().eq(
-                Array([v.as_value() for v in self.v])[second.peek_slot]
-            ),
+            second.peeked_v.as_value().eq(Array([v.as_value() for v in self.v])[second.peek_slot]),
             second.layer.eq(self.layer),
             second.share.eq(self.share),
             second.start.eq(self.start),

@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.family import has_ecp5_cells
 
-__all__ = ["Accumulate", "AddEither", "ChooseAdd", "ChooseSubtract", "Select"]
+__all__ = ["Accumulate", "AddEither", "ChooseAdd", "ChooseSubtract", "Count", "Select"]
 
 Table = Callable[[int, int, int, int], int]
 
@@ -210,6 +210,33 @@ class ChooseSubtract(wiring.Component):
                 self.first,
                 self.second,
                 _ONE,
+            )
+        )
+        return m
+
+
+class Count(wiring.Component):
+    """``total = load ? first + value : count + 1``, all unsigned of `width` bits. Combinational."""
+
+    def __init__(self, width: int) -> None:
+        ports = {name: In(width) for name in ("first", "value", "count")}
+        super().__init__({**ports, "load": In(1), "total": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(Mux(self.load, self.first + self.value, self.count + 1))
+            return m
+        # A carry is made of `value` alone, so that none is made where `load` is low.
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: a ^ c if b else d,
+                self.value,
+                self.load.replicate(len(self.total)),
+                self.first,
+                self.count,
+                ~self.load,
             )
         )
         return m

@@ -24,7 +24,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hw.cells.arithmetic import ChooseAdd, Select
+from spikewright.hw.cells.arithmetic import ChooseAdd, Count, Select
 from spikewright.hw.cells.memory import BlockMemory, DistributedMemory
 from spikewright.hw.cores.lanes import delayed
 from spikewright.hw.cores.streams import MARK, Layouts, record_layout
@@ -34,22 +34,25 @@ from spikewright.machine.configuration import LayerRecord, Send, ShareRecord
 __all__ = ["Addresses", "Drain", "Packer", "Planes"]
 
 
-def choose(m: Module, words: Sequence[Value], code: Value, name: str) -> Value:
-    """One of some words: four by each selector, of which all but one give 0."""
-    if len(words) == 1:
+def choose(
+    m: Module, words: Sequence[Value], code: Value, name: str, enable: Value | None = None
+) -> Value:
+    """One of some words, or 0: four by each selector, of which all but one give 0."""
+    if len(words) == 1 and enable is None:
         return words[0]
+    on: Value = Const(1, 1) if enable is None else enable
     chosen: Value = Const(0, len(words[0]))
     for number, start in enumerate(range(0, len(words), 4)):
         own = words[start : start + 4]
-        enable = code[2:] == number if len(words) > 4 else Const(1, 1)
+        this = on & (code[2:] == number) if len(words) > 4 else on
         if len(own) == 1:
-            chosen |= own[0] & enable.replicate(len(own[0]))
+            chosen |= own[0] & this.replicate(len(own[0]))
             continue
         m.submodules[f"{name}_{start}"] = select = Select(len(own[0]), len(own))
         m.d.comb += [
             select.inputs.eq(Cat(*own)),
             select.code.eq(code[:2]),
-            select.enable.eq(enable),
+            select.enable.eq(this),
         ]
         chosen |= select.output
     return chosen
@@ -87,16 +90,16 @@ class Addresses(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = len(self.address)
+        # Both count from the share's first address.
         base, first = (Signal(width, name=n, reset_less=True) for n in ("base", "group_base"))
-        m.submodules.count = count = ChooseAdd(width)
+        m.submodules.count = count = Count(width)
         m.submodules.jump = jump = ChooseAdd(width)
         last = self.step & self.stop
-        following = Mux(self.start, self.share.out, jump.total)
         m.d.comb += [
-            count.choose.eq(~self.ready),
+            count.load.eq(~self.ready),
             count.first.eq(base),
-            count.second.eq(self.address),
-            count.value.eq(self.ready),
+            count.value.eq(self.share.out),
+            count.count.eq(self.address),
             jump.choose.eq(self.group),
             jump.first.eq(first),
             jump.second.eq(base),
@@ -105,10 +108,12 @@ class Addresses(wiring.Component):
         m.d.sync += self.ready.eq(~(self.start | last))
         with m.If(self.step | ~self.ready):
             m.d.sync += self.address.eq(count.total)
-        with m.If(self.start | last):
-            m.d.sync += base.eq(following)
-        with m.If(self.start | (last & self.group)):
-            m.d.sync += first.eq(following)
+        with m.If(last):
+            m.d.sync += base.eq(jump.total)
+        with m.If(last & self.group):
+            m.d.sync += first.eq(jump.total)
+        with m.If(self.start):
+            m.d.sync += [base.eq(0), first.eq(0)]
         return m
 
 
@@ -120,10 +125,10 @@ class Planes(wiring.Component):
 
     Members
     -------
-    layer, start, stage, sums
-        As the packer has them. With `start` all words become 0 and stay so while a layer drains.
+    layer, stage, sums
+        As the packer has them.
     word, push
-        A word, which is sent where `push`.
+        A complete word, or 0, which is sent where `push`.
     last, mark
         Of the round whose words come: its step is the last, and its item's mark.
     """
@@ -136,7 +141,6 @@ class Planes(wiring.Component):
         super().__init__(
             {
                 "layer": In(record_layout(LayerRecord, machine)),
-                "start": In(1),
                 "stage": In(Layouts(machine).stage),
                 "sums": In(data.ArrayLayout(unsigned(self._bits), self._fires)),
                 "word": Out(WORD),
@@ -167,12 +171,10 @@ class Planes(wiring.Component):
                 m.d.sync += word.eq(Cat(rest, new))
             with m.If(fires[plane]):
                 m.d.sync += word[: len(rest)].eq(0)
-            with m.If(self.start):
-                m.d.sync += word.eq(0)
             words.append(word)
         going, plane, ends = self._emission(m, delayed(m, final, self._late, "final")[-1])
         m.d.comb += [
-            self.word.eq(choose(m, words, plane, "plane")),
+            self.word.eq(choose(m, words, plane, "plane", going)),
             self.push.eq(going & (self.mark.fills if self._partial else 1)),
         ]
         if not self._partial:
@@ -420,15 +422,9 @@ class Packer(wiring.Component):
         stage, outputs = self.stage, Signal()
         m.d.comb += [
             outputs.eq(self.layer.send != Send.PLANES),
-            *(
-                planes_port.eq(own)
-                for planes_port, own in (
-                    (planes.layer, self.layer),
-                    (planes.start, self.start),
-                    (planes.stage, stage),
-                    (planes.sums, self.sums),
-                )
-            ),
+            planes.layer.eq(self.layer),
+            planes.stage.eq(stage),
+            planes.sums.eq(self.sums),
             drain.layer.eq(self.layer),
             drain.go.eq(stage.valid & stage.final & stage.last & outputs),
             drain.peeked_v.eq(self.peeked_v),

@@ -17,6 +17,7 @@ from spikewright.hw.cells.arithmetic import (
     AddEither,
     ChooseAdd,
     ChooseSubtract,
+    Count,
     Select,
 )
 
@@ -29,6 +30,7 @@ CASES = {
     **{f"signed_{w}": lambda w=w: Accumulate(w, w - 2, signed_events=True) for w in (5, 8)},
     **{f"either_{w}": lambda w=w: AddEither(w) for w in (5, 8)},
     **{f"add_{w}": lambda w=w: ChooseAdd(w) for w in (5, 8)},
+    **{f"count_{w}": lambda w=w: Count(w) for w in (5, 8)},
     **{f"subtract_{w}": lambda w=w: ChooseSubtract(w, w - 2) for w in (5, 8)},
     **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 2, 3, 4, 5, 8)},
 }
@@ -78,7 +80,7 @@ def test_ecp5_form_equals_the_portable_one(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["accumulate_5", "signed_5", "either_5", "add_5", "subtract_5", "select_5"]
+    "name", ["accumulate_5", "signed_5", "either_5", "add_5", "count_5", "subtract_5", "select_5"]
 )
 def test_a_wrong_table_is_found(tmp_path, monkeypatch, name):
     right = arithmetic.lut4
@@ -141,6 +143,14 @@ def test_choose_add(cases):
     inputs = [{"first": a, "second": b, "value": v, "choose": c} for a, b, v, c in cases]
     expected = [((a if c else b) + v) % 256 for a, b, v, c in cases]
     assert results(ChooseAdd(8), inputs, "total") == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3, st.booleans()), min_size=1))
+def test_count(cases):
+    inputs = [{"first": a, "value": v, "count": n, "load": c} for a, v, n, c in cases]
+    expected = [(a + v if c else n + 1) % 256 for a, v, n, c in cases]
+    assert results(Count(8), inputs, "total") == expected
 
 
 @settings(max_examples=20, deadline=None)

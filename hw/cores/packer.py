@@ -155,24 +155,24 @@ class Planes(wiring.Component):
         shift, first, final = self._slot(m)
         values = self._values(m)
         fresh, load = (Signal(name=n) for n in ("fresh", "load"))
-        kept, shifted = Signal(WORD), Signal(WORD)
-        shifts = delayed(m, shift, self._late + self._bits - 1, "shift")[self._late :]
-        fires = delayed(m, fresh, self._late + self._bits - 1, "fresh")[self._late :]
-        loads = delayed(m, load, self._late + self._bits - 1, "load")[self._late :]
-        m.d.comb += shifted.eq(kept >> self._fires)
+        shifts, begins, loads = (
+            delayed(m, value, self._late + self._bits - 1, name)[self._late :]
+            for value, name in ((shift, "shift"), (fresh, "fresh"), (load, "load"))
+        )
+        kept = Signal(WORD)
         words = []
         for plane in range(self._bits):
             new = delayed(m, values[plane], self._late + plane, f"values_{plane}")[-1]
             word = Signal(WORD, name=f"word_{plane}", reset_less=True)
             rest = word[self._fires :]
             if self._partial:
-                rest = Mux(loads[plane], shifted, rest)[: len(rest)]
+                rest = Mux(loads[plane], kept[self._fires :], rest)
             with m.If(shifts[plane]):
                 m.d.sync += word.eq(Cat(rest, new))
-            with m.If(fires[plane]):
+            with m.If(begins[plane]):
                 m.d.sync += word[: len(rest)].eq(0)
             words.append(word)
-        going, plane, ends = self._emission(m, delayed(m, final, self._late, "final")[-1])
+        going, plane = self._emission(m, delayed(m, final, self._late, "final")[-1])
         m.d.comb += [
             self.word.eq(choose(m, words, plane, "plane", going)),
             self.push.eq(going & (self.mark.fills if self._partial else 1)),
@@ -180,9 +180,11 @@ class Planes(wiring.Component):
         if not self._partial:
             m.d.comb += fresh.eq(first)
             return m
-        begins, several = self._first(m)
-        m.d.comb += [fresh.eq(first & begins), load.eq(first & ~begins & several)]
-        self._keep(m, first, kept, going, ends)
+        # Words begin as 0; that of a layer of one step waits where it is, others in the memory.
+        zero, several = (Signal(name=n, reset_less=True) for n in ("zero", "several"))
+        m.d.sync += [zero.eq(self.stage.mark.begins), several.eq(self.layer.steps.any())]
+        m.d.comb += [fresh.eq(first & zero), load.eq(first & ~zero & several)]
+        self._keep(m, first, kept, going)
         return m
 
     def _slot(self, m: Module) -> list[Value]:
@@ -194,15 +196,9 @@ class Planes(wiring.Component):
         )
         with m.If(taken):
             m.d.sync += between.eq(stage.final)
-        made = [Signal(name=n) for n in ("slot_shift", "slot_first", "slot_final")]
+        made: list[Value] = [Signal(name=n) for n in ("slot_shift", "slot_first", "slot_final")]
         m.d.sync += Cat(made).eq(Cat(taken, taken & between, taken & stage.final))
-        return list(made)
-
-    def _first(self, m: Module) -> list[Value]:
-        """Whether words begin as 0; whether those of several steps take turns in the memory."""
-        begins, several = (Signal(name=n, reset_less=True) for n in ("begins", "several"))
-        m.d.sync += [begins.eq(self.stage.mark.begins), several.eq(self.layer.steps.any())]
-        return [begins, several]
+        return made
 
     def _values(self, m: Module) -> list[Value]:
         """The slot's bits by plane, the heaviest first, one clock late."""
@@ -220,29 +216,28 @@ class Planes(wiring.Component):
                 m.d.sync += value[unit].eq(choose(m, bits, self.layer.planes, name))
         return values
 
-    def _emission(self, m: Module, final: Value) -> tuple[Value, Value, Value]:
-        """Whether a word is complete, of which plane, and whether it is the lightest."""
-        going, plane = Signal(), Signal(range(self._bits), reset_less=True)
-        ends = Signal()
+    def _emission(self, m: Module, final: Value) -> tuple[Value, Value]:
+        """Whether a word is complete, and of which plane."""
+        going, ends = Signal(), Signal()
+        plane = Signal(range(self._bits), reset_less=True)
         m.d.comb += ends.eq(plane == self.layer.planes)
         m.d.sync += plane.eq(plane + 1)
         with m.If(ends):
             m.d.sync += going.eq(0)
         with m.If(final):
             m.d.sync += [going.eq(1), plane.eq(0)]
-        # The stage stays one clock at the slot's bits, and then here until the next round's end.
+        # The round's last slot is here when its bits are shifted in; it stays till the next one's.
         mark, last = (
             delayed(m, value, 1 + self._late, name)[-1]
             for value, name in ((self.stage.mark.as_value(), "mark"), (self.stage.last, "last"))
         )
-        held = Signal(MARK, reset_less=True)
-        held_last = Signal(reset_less=True)
+        held, held_last = Signal(MARK, reset_less=True), Signal(reset_less=True)
         with m.If(final):
             m.d.sync += [held.eq(mark), held_last.eq(last)]
         m.d.comb += [self.mark.eq(held), self.last.eq(going & held_last & ends)]
-        return going, plane, ends
+        return going, plane
 
-    def _keep(self, m: Module, first: Value, kept: Value, going: Value, ends: Value) -> None:
+    def _keep(self, m: Module, first: Value, kept: Value, going: Value) -> None:
         """The memory of unfinished words: a round's are read as it begins, kept as it ends."""
         depth = max(2, self._partial)
         read, write = (Signal(range(depth), name=f"row_{n}") for n in ("read", "write"))
@@ -250,16 +245,13 @@ class Planes(wiring.Component):
         rest, more, final = Signal(4), Signal(), Signal(reset_less=True)
         last = delayed(m, self.stage.last, 1, "step")[-1]
         with m.If(first):
-            m.d.sync += [
-                rest.eq(self.layer.planes),
-                more.eq(self.layer.planes != 0),
-                final.eq(last),
-            ]
+            m.d.sync += [rest.eq(self.layer.planes), final.eq(last)]
+            m.d.sync += more.eq(self.layer.planes.any())
         with m.Elif(more):
             m.d.sync += [rest.eq(rest - 1), more.eq(rest != 1)]
         with m.If(first | more):
             m.d.sync += read.eq(read + 1)
-            with m.If(Mux(first, last & (self.layer.planes == 0), final & (rest == 1))):
+            with m.If(Mux(first, last & ~self.layer.planes.any(), final & (rest == 1))):
                 m.d.sync += read.eq(0)
         with m.If(going):
             m.d.sync += write.eq(write + 1)
@@ -302,7 +294,7 @@ class Drain(wiring.Component):
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        fires, pool = machine.fire, machine.pool
+        fires, bits = machine.fire, machine.pool.bits
         super().__init__(
             {
                 "layer": In(record_layout(LayerRecord, machine)),
@@ -311,7 +303,7 @@ class Drain(wiring.Component):
                 "peek": Out(1),
                 "peek_slot": Out(machine.widths["slot"]),
                 "peeked_v": In(data.ArrayLayout(signed(fires.membrane_bits), fires.count)),
-                "peeked_sum": In(data.ArrayLayout(unsigned(pool.bits), fires.count)),
+                "peeked_sum": In(data.ArrayLayout(unsigned(bits), fires.count)),
                 "taken": Out(1),
                 "ends": Out(1),
                 "value": Out(signed(WORD)),
@@ -323,8 +315,7 @@ class Drain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count, late = self._machine.fire.count, self._machine.pool.peek
-        unit = Signal(range(count), reset_less=True)
-        row = Signal()
+        unit, row = Signal(range(count), reset_less=True), Signal()
         m.d.comb += [
             self.taken.eq(self.peek & self.space),
             row.eq(unit == count - 1),
@@ -367,13 +358,15 @@ class Drain(wiring.Component):
 class Packer(wiring.Component):
     """Words for the router.
 
-    Latency: ``machine.packer.latency`` clocks from the last slot of a round to the word of its
-    heaviest plane, if none is queued; each further plane is one clock later. Throughput: a word a
+    Latency: ``machine.packer.latency`` clocks from a round's last slot to the word of its heaviest
+    plane, if none is queued; the others follow, one a clock. The first lane of a drain comes ``3 +
+    machine.pool.peek`` clocks after that slot, the others follow likewise. Throughput: a word a
     clock, less one clock an item.
 
-    Rounds are at least ``layer.planes + 1`` clocks apart, and are promised only where there is
-    `room`, which goes for the clock after a promise. Of words that are promised, `queue` less those
-    of one round are always possible, so that rounds may follow as closely as their planes.
+    Rounds are at least ``layer.planes + 1`` clocks apart, and at least five. They are promised only
+    where there is `room`, which is low in the clock after a promise. All words that are promised or
+    queued fit the queue of ``machine.packer.queue`` words, so that so many of them can be under
+    way.
 
     Members
     -------

@@ -160,7 +160,7 @@ class Bench:
 
         async def bench(ctx):
             for layer, share, made in layers:
-                await self._layer(ctx, layer, share, deque(made), late, stall, idle)
+                await self.layer(ctx, layer, share, deque(made), late, stall, idle)
 
         simulator = Simulator(self.dut)
         simulator.add_clock(1e-6)
@@ -168,11 +168,12 @@ class Bench:
         simulator.run()
         return self.words
 
-    async def _layer(self, ctx, layer, share, made, late, stall, idle):
+    async def layer(self, ctx, layer, share, made, late, stall, idle):
+        """Plays one layer until it has been done for a while."""
         dut, machine, generator = self.dut, self.machine, self.generator
         slots = (layer.slots + 1) * (layer.members + 1) * (layer.windows + 1)
         gap = max(machine.gap(slots), layer.planes + 1)
-        coming, rest, nothing, done, after = {}, 0, 0, 0, 0
+        coming, rest, nothing, after = {}, 0, 0, 0
         ctx.set(dut.layer, vars(layer))
         ctx.set(dut.share, vars(share))
         ctx.set(dut.start, 1)
@@ -180,7 +181,7 @@ class Bench:
         assert not ctx.get(dut.done)
         await ctx.tick()
         ctx.set(dut.start, 0)
-        while after < 40:
+        while after < 12:
             self.clocks += 1
             promise = None
             free = not rest and (ctx.get(dut.room) or not self.obey)
@@ -198,10 +199,8 @@ class Bench:
             if made or coming or ctx.get(dut.o.valid):
                 assert not ctx.get(dut.done) or not self.obey
                 nothing = 0
-            done = ctx.get(dut.done)
-            after = after + 1 if done else 0
+            after = after + 1 if ctx.get(dut.done) else 0
             assert nothing < 400
-        assert share.groups or not self.words or done
 
     def _slot(self, ctx, found):
         """A slot with its numbers, or none."""
@@ -260,7 +259,7 @@ def check(seed, machine, layers, *, late=20, stall=0.3, idle=0.3, obey=True):
     return bench
 
 
-def records(generator, machine, send=Send.PLANES, items=12):
+def records(generator, machine, send=Send.PLANES, items=6):
     """Random records of a layer and a share, small, that the machine can do."""
     fires, slots = machine.fire.count, machine.slots
     while True:
@@ -321,12 +320,12 @@ MACHINES = [
 
 
 @pytest.mark.parametrize("number", range(len(MACHINES)))
-@pytest.mark.parametrize(("stall", "idle"), [(0, 0), (0.3, 0.1), (0.8, 0)])
+@pytest.mark.parametrize(("stall", "idle"), [(0, 0), (0.6, 0.1)])
 def test_random_records(number, stall, idle):
     """Layers of all kinds, one after the other."""
     generator = random.Random(f"{number} {stall}")
     machine = MACHINES[number]
-    kinds = [Send.PLANES] * 4 + [Send.COUNTS, Send.MEMBRANES, Send.PLANES, Send.MEMBRANES]
+    kinds = [*[Send.PLANES] * 3, Send.COUNTS, Send.MEMBRANES, Send.PLANES]
     layers = [records(generator, machine, send) for send in kinds]
     check(number, machine, layers, late=generator.randint(1, 30), stall=stall, idle=idle)
 
@@ -390,32 +389,41 @@ def test_words_are_lost_without_room():
         check(0, machine, [(layer, share)], stall=0.9, idle=0, obey=False)
 
 
-@pytest.mark.parametrize("partial", [0, 64, 100])
-def test_latency(partial):
-    """From a round's last slot to the first word of its planes."""
-    machine = machine_of(partial=partial)
-    layer = LayerRecord(planes=4, slots=0)
+LATENCIES = [
+    (Send.PLANES, machine_of(partial=0), 5),
+    (Send.PLANES, machine_of(partial=64), 5),
+    (Send.PLANES, machine_of(partial=100), 5),
+    (Send.MEMBRANES, machine_of(partial=0), 8),
+    (Send.COUNTS, machine_of(partial=0), 8),
+    (Send.COUNTS, machine_of(partial=0, depth=256), 8),
+]
+
+
+@pytest.mark.parametrize(("send", "machine", "count"), LATENCIES)
+def test_latency(send, machine, count):
+    """From a round's last slot to the words of its planes, or to its lanes: one a clock."""
+    layer = LayerRecord(planes=count - 1 if send == Send.PLANES else 0, slots=3, send=send)
     share = ShareRecord(groups=1, first=0)
     bench = Bench(random.Random(0), machine)
     made, words = rounds(bench.generator, machine, layer, share)
-    bench.dut.packer.o  # noqa: B018
     seen = []
 
     async def watch(ctx):
         while len(seen) < 40:
-            stage = ctx.get(bench.dut.packer.stage.final) and ctx.get(bench.dut.packer.stage.valid)
-            seen.append((bool(stage), ctx.get(bench.dut.o.valid)))
+            stage = ctx.get(bench.dut.packer.stage)
+            seen.append((stage.valid and stage.final, ctx.get(bench.dut.o.valid)))
             await ctx.tick()
 
     async def play(ctx):
-        await bench._layer(ctx, layer, share, deque(made), 3, 0, 0)
+        await bench.layer(ctx, layer, share, deque(made), 3, 0, 0)
 
     simulator = Simulator(bench.dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(play)
     simulator.add_testbench(watch)
     simulator.run()
-    first = next(clock for clock, (stage, _) in enumerate(seen) if stage)
+    last = next(clock for clock, (stage, _) in enumerate(seen) if stage)
+    late = machine.packer.latency if send == Send.PLANES else 3 + machine.pool.peek
     valid = [clock for clock, (_, there) in enumerate(seen) if there]
-    assert valid == list(range(first + machine.packer.latency, first + machine.packer.latency + 5))
+    assert valid == list(range(last + late, last + late + count))
     assert bench.words == words

@@ -19,7 +19,16 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.family import has_ecp5_cells
 
-__all__ = ["Accumulate", "AddEither", "AddGated", "ChooseSubtract", "Select"]
+__all__ = [
+    "Accumulate",
+    "AddEither",
+    "AddGated",
+    "ChooseAdd",
+    "ChooseSubtract",
+    "Count",
+    "LoadAdd",
+    "Select",
+]
 
 Table = Callable[[int, int, int, int], int]
 
@@ -191,6 +200,34 @@ class AddGated(wiring.Component):
         return m
 
 
+class ChooseAdd(wiring.Component):
+    """``total = (choose ? first : second) + value``, all unsigned of `width` bits. Combinational.
+
+    With a `value` of one bit this is a counter that can be loaded.
+    """
+
+    def __init__(self, width: int) -> None:
+        ports = {name: In(width) for name in ("first", "second", "value")}
+        super().__init__({**ports, "choose": In(1), "total": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(Mux(self.choose, self.first, self.second) + self.value)
+            return m
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: (c if b else d) ^ a,
+                self.value,
+                self.choose.replicate(len(self.total)),
+                self.first,
+                self.second,
+            )
+        )
+        return m
+
+
 class ChooseSubtract(wiring.Component):
     """``total = (choose ? first : second) - value``. Combinational.
 
@@ -200,11 +237,14 @@ class ChooseSubtract(wiring.Component):
         Bits of the signed `first`, `second` and `total`.
     value_bits
         Bits of the unsigned `value`, at most `width`.
+    borrow
+        One more is subtracted.
     """
 
-    def __init__(self, width: int, value_bits: int) -> None:
+    def __init__(self, width: int, value_bits: int, *, borrow: bool = False) -> None:
         if value_bits > width:
             raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+        self._borrow = borrow
         shape = signed(width)
         super().__init__(
             {
@@ -221,7 +261,7 @@ class ChooseSubtract(wiring.Component):
         width = len(self.total)
         if not has_ecp5_cells(platform):
             chosen = Mux(self.choose, self.first, self.second)
-            m.d.comb += self.total.eq(chosen - self.value)
+            m.d.comb += self.total.eq(chosen - self.value - self._borrow)
             return m
         # x - value = x + ~value + 1; a carry that is not passed on is made of ~value alone.
         m.d.comb += self.total.eq(
@@ -232,7 +272,70 @@ class ChooseSubtract(wiring.Component):
                 self.choose.replicate(width),
                 self.first,
                 self.second,
-                _ONE,
+                _ZERO if self._borrow else _ONE,
+            )
+        )
+        return m
+
+
+class Count(wiring.Component):
+    """``total = load ? first + value : count + 1``, all unsigned of `width` bits. Combinational."""
+
+    def __init__(self, width: int) -> None:
+        ports = {name: In(width) for name in ("first", "value", "count")}
+        super().__init__({**ports, "load": In(1), "total": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(Mux(self.load, self.first + self.value, self.count + 1))
+            return m
+        # A carry is made of `value` alone, so that none is made where `load` is low.
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: a ^ c if b else d,
+                self.value,
+                self.load.replicate(len(self.total)),
+                self.first,
+                self.count,
+                ~self.load,
+            )
+        )
+        return m
+
+
+class LoadAdd(wiring.Component):
+    """``total = load ? start : sum + step``, all of `width` bits. Combinational.
+
+    Where a counter or an address goes on by a step or begins anew.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            {
+                "start": In(width),
+                "sum": In(width),
+                "step": In(width),
+                "load": In(1),
+                "total": Out(width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(Mux(self.load, self.start, self.sum + self.step))
+            return m
+        # No carry is made while `load`, so that what propagates is the start itself.
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: c if b else a ^ d,
+                self.step,
+                self.load.replicate(len(self.total)),
+                self.start,
+                self.sum,
             )
         )
         return m
@@ -241,7 +344,8 @@ class ChooseSubtract(wiring.Component):
 class Select(wiring.Component):
     """``output = enable ? inputs[code] : 0`` of up to eight words. Combinational.
 
-    On the ECP5 four LUTs a bit: the multiplexers behind them cost none.
+    On the ECP5 one LUT a bit for two words, two for four, four for eight: the multiplexers behind
+    the LUTs cost none.
     """
 
     MOST = 8
@@ -257,9 +361,11 @@ class Select(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words = [self.inputs.word_select(i, self._width) for i in range(self._count)]
-        words += [Const(0, self._width)] * (self.MOST - self._count)
+        places = max(2, 1 << (self._count - 1).bit_length())
+        words += [Const(0, self._width)] * (places - self._count)
         if not has_ecp5_cells(platform):
-            chosen = Cat(words).word_select(self.code, self._width)
+            code = self.code[: (places - 1).bit_length()]
+            chosen = Cat(words).word_select(code, self._width)
             m.d.comb += self.output.eq(Mux(self.enable, chosen, 0))
             return m
         for bit in range(self._width):
@@ -267,26 +373,29 @@ class Select(wiring.Component):
         return m
 
     def _selected(self, m: Module, bits: list[Value], name: int) -> Value:
-        """One bit: four LUTs of two inputs each, then the multiplexers behind them."""
+        """One bit: LUTs of two inputs each, then the multiplexers behind them."""
         table = lut4(lambda a, b, c, d: (b if c else a) & d)
-        pairs = [Signal(name=f"pair_{name}_{i}") for i in range(4)]
-        for i, output in enumerate(pairs):
+        parts: list[Value] = []
+        for i in range(0, len(bits), 2):
+            output = Signal(name=f"pair_{name}_{i}")
             m.submodules[f"lut_{name}_{i}"] = Instance(
                 "LUT4",
                 p_INIT=table,
-                i_A=bits[2 * i],
-                i_B=bits[2 * i + 1],
+                i_A=bits[i],
+                i_B=bits[i + 1],
                 i_C=self.code[0],
                 i_D=self.enable,
                 o_Z=output,
             )
-        halves = [Signal(name=f"half_{name}_{i}") for i in range(2)]
-        for i, output in enumerate(halves):
-            m.submodules[f"pfumx_{name}_{i}"] = Instance(
-                "PFUMX", i_BLUT=pairs[2 * i], i_ALUT=pairs[2 * i + 1], i_C0=self.code[1], o_Z=output
-            )
-        selected = Signal(name=f"selected_{name}")
-        m.submodules[f"l6mux_{name}"] = Instance(
-            "L6MUX21", i_D0=halves[0], i_D1=halves[1], i_SD=self.code[2], o_Z=selected
-        )
-        return selected
+            parts.append(output)
+        for level, (kind, low, high, choice) in enumerate(
+            (("PFUMX", "i_BLUT", "i_ALUT", "i_C0"), ("L6MUX21", "i_D0", "i_D1", "i_SD"))
+        ):
+            pairs = list(zip(parts[0::2], parts[1::2], strict=True)) if len(parts) > 1 else []
+            parts = [] if pairs else parts
+            for i, (first, second) in enumerate(pairs):
+                output = Signal(name=f"level_{name}_{level}_{i}")
+                ports = {low: first, high: second, choice: self.code[level + 1], "o_Z": output}
+                m.submodules[f"mux_{name}_{level}_{i}"] = Instance(kind, **ports)
+                parts.append(output)
+        return parts[0]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from amaranth.hdl import Array, ClockSignal, Const, Instance, Module, Signal, Value
+from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from spikewright.hw.cells.arithmetic import Select
 from spikewright.hw.cells.family import has_ecp5_cells
 
-__all__ = ["BLOCK_SHAPES", "BlockMemory", "block_count", "block_shape"]
+__all__ = ["BLOCK_SHAPES", "BlockMemory", "DistributedMemory", "block_count", "block_shape"]
 
 BLOCK_SHAPES = ((512, 36), (1024, 18), (2048, 9))
 """Words of one block RAM of an ECP5, and their bits: deeper ones are narrower."""
@@ -125,6 +126,69 @@ class BlockMemory(wiring.Component):
             m.submodules[f"block_{bank}_{column}"] = block
             m.d.comb += output[low : low + width].eq(data)
         return output
+
+
+class DistributedMemory(wiring.Component):
+    """A shallow memory of LUTs, read in the same clock: `data` follows `address` at once.
+
+    Throughput: a read and a write a clock. A word read in the clock in which it is written is the
+    old one. The ECP5 has such memories of 16 words; here they are banks, chosen by
+    :class:`~spikewright.hw.cells.arithmetic.Select`. Contents begin as zeros.
+
+    Parameters
+    ----------
+    width, depth
+        Bits of a word, words; at most :attr:`MOST`.
+
+    Members
+    -------
+    address, data
+        The read port.
+    write
+        `enable`, `address`, `data`.
+    """
+
+    WORDS, MOST = 16, 16 * Select.MOST
+
+    def __init__(self, width: int, depth: int) -> None:
+        if not 2 <= depth <= self.MOST:
+            raise ValueError(
+                f"a distributed memory of {depth} words; 2 to {self.MOST} are possible"
+            )
+        self._width, self._depth = width, depth
+        write = wiring.Signature(
+            {"enable": Out(1), "address": Out(range(depth)), "data": Out(width)}
+        )
+        super().__init__({"address": In(range(depth)), "data": Out(width), "write": In(write)})
+
+    def elaborate(self, platform):
+        m = Module()
+        words = self.WORDS if has_ecp5_cells(platform) else self._depth
+        inner = (words - 1).bit_length()
+        outputs = []
+        for bank, start in enumerate(range(0, self._depth, words)):
+            m.submodules[f"bank_{bank}"] = memory = Memory(
+                shape=self._width, depth=min(words, self._depth - start), init=[]
+            )
+            reader, writer = memory.read_port(domain="comb"), memory.write_port()
+            m.d.comb += [
+                reader.addr.eq(self.address[:inner]),
+                writer.addr.eq(self.write.address[:inner]),
+                writer.data.eq(self.write.data),
+                writer.en.eq(self.write.enable & (self.write.address[inner:] == bank)),
+            ]
+            outputs.append(reader.data)
+        if len(outputs) == 1:
+            m.d.comb += self.data.eq(outputs[0])
+            return m
+        m.submodules.select = select = Select(self._width, len(outputs))
+        m.d.comb += [
+            select.inputs.eq(Cat(outputs)),
+            select.code.eq(self.address[inner:]),
+            select.enable.eq(1),
+            self.data.eq(select.output),
+        ]
+        return m
 
 
 _ZERO, _ONE = Const(0, 1), Const(1, 1)

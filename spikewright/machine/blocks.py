@@ -81,6 +81,8 @@ class SpikeMemory:
 
     def __post_init__(self) -> None:
         _check("spike memory", words=(self.words, 2))
+        if self.words & (self.words - 1):  # half the depth is added by inverting the top bit
+            raise SpikewrightError(f"spike memory: {self.words} words are no power of two")
 
 
 @dataclass(frozen=True)

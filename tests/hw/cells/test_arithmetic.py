@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikewright.hw.cells import arithmetic
-from spikewright.hw.cells.arithmetic import Accumulate, AddEither, ChooseSubtract, Select
+from spikewright.hw.cells.arithmetic import (
+    Accumulate,
+    AddEither,
+    ChooseAdd,
+    ChooseSubtract,
+    LoadAdd,
+    Select,
+)
 
 ECP5 = SimpleNamespace(device="LFE5U-85F")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -23,6 +30,9 @@ CASES = {
     **{f"signed_{w}": lambda w=w: Accumulate(w, w - 2, signed_events=True) for w in (5, 8)},
     **{f"either_{w}": lambda w=w: AddEither(w) for w in (5, 8)},
     **{f"subtract_{w}": lambda w=w: ChooseSubtract(w, w - 2) for w in (5, 8)},
+    **{f"borrow_{w}": lambda w=w: ChooseSubtract(w, w - 2, borrow=True) for w in (5, 8)},
+    **{f"add_{w}": lambda w=w: ChooseAdd(w) for w in (5, 8)},
+    **{f"load_{w}": lambda w=w: LoadAdd(w) for w in (5, 8)},
     **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 5, 8)},
 }
 
@@ -70,7 +80,7 @@ def test_ecp5_form_equals_the_portable_one(tmp_path, name):
     prove_equal(tmp_path, CASES[name])
 
 
-@pytest.mark.parametrize("name", ["accumulate_5", "signed_5", "either_5", "subtract_5", "select_5"])
+@pytest.mark.parametrize("name", ["accumulate_5", "signed_5", "either_5", "subtract_5", "add_5", "select_5"])
 def test_a_wrong_table_is_found(tmp_path, monkeypatch, name):
     right = arithmetic.lut4
 
@@ -107,6 +117,7 @@ def wrapped(value, bits):
 
 
 WORD = st.integers(-128, 127)
+BYTE = st.integers(0, 255)
 
 
 @settings(max_examples=20, deadline=None)
@@ -132,6 +143,19 @@ def test_choose_subtract(cases):
     inputs = [{"first": a, "second": b, "choose": c, "value": v} for a, b, c, v in cases]
     expected = [wrapped((a if c else b) - v, 8) for a, b, c, v in cases]
     assert results(ChooseSubtract(8, 6), inputs, "total") == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(BYTE, BYTE, st.booleans(), BYTE), min_size=1))
+def test_choose_and_load(cases):
+    inputs = [{"first": a, "second": b, "choose": c, "value": v} for a, b, c, v in cases]
+    expected = [((a if c else b) + v) % 256 for a, b, c, v in cases]
+    assert results(ChooseAdd(8), inputs, "total") == expected
+    expected = [wrapped((a if c else b) - v - 1, 8) for a, b, c, v in cases]
+    assert results(ChooseSubtract(8, 8, borrow=True), inputs, "total") == expected
+    inputs = [{"start": a, "sum": b, "load": c, "step": v} for a, b, c, v in cases]
+    expected = [a if c else (b + v) % 256 for a, b, c, v in cases]
+    assert results(LoadAdd(8), inputs, "total") == expected
 
 
 def test_select():

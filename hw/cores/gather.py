@@ -82,8 +82,14 @@ class Filter(wiring.Component):
 class Queue(wiring.Component):
     """`depth` entries, a power of two, in distributed RAM.
 
-    Latency: one clock from `write` to `o`. Throughput: one in, one out a clock. It is never
-    written when full: who writes counts.
+    Latency: one clock from `write` to `o`. Throughput: one in, one out a clock. Nothing is offered
+    when it is full: who writes counts.
+
+    Members
+    -------
+    i, offered, write
+        What is offered is stored behind the last entry, but is one only where `write`, which
+        may come late in the clock.
     """
 
     def __init__(self, layout: data.StructLayout, depth: int) -> None:
@@ -91,7 +97,12 @@ class Queue(wiring.Component):
             raise ValueError(f"a queue of {depth} entries; use a power of two")
         self._layout, self._depth = layout, depth
         super().__init__(
-            {"i": In(layout), "write": In(1), "o": Out(stream.Signature(layout))}
+            {
+                "i": In(layout),
+                "offered": In(1),
+                "write": In(1),
+                "o": Out(stream.Signature(layout)),
+            }
         )
 
     def elaborate(self, platform):
@@ -103,7 +114,7 @@ class Queue(wiring.Component):
         m.d.comb += [
             writer.addr.eq(last),
             writer.data.eq(self.i),
-            writer.en.eq(self.write),
+            writer.en.eq(self.offered),
             reader.addr.eq(first),
             self.o.payload.eq(reader.data),
             after.eq(first + 1),
@@ -181,13 +192,14 @@ class Gather(wiring.Component):
             later = Signal(name=f"valid_{clock}")
             m.d.sync += later.eq(valid)
             valid = later
-        word, quads = self._masked(m, memory.data)
+        word = self._masked(m, memory.data)
         events, keeps, drops = Signal(), Signal(), Signal()
         walked = self._walked(m)
         m.d.comb += [
-            events.eq(quads.any()),
+            events.eq(word.any()),
             keeps.eq(valid & (events | walked["ends"])),
             drops.eq(valid & ~(events | walked["ends"])),
+            queue.offered.eq(valid),
             queue.write.eq(keeps),
             queue.i.word.eq(word),
         ]
@@ -212,8 +224,8 @@ class Gather(wiring.Component):
             low += len(value)
         return {**found, "doubles": doubles}
 
-    def _masked(self, m: Module, word: Value) -> tuple[Value, Signal]:
-        """The word without the bits outside of the bounds, and whether a quad has any, registered.
+    def _masked(self, m: Module, word: Value) -> Signal:
+        """The word without the bits outside of the bounds, registered.
 
         A bound is two codes of ones: quads from it on, and the bits of a quad from it on.
         """
@@ -252,12 +264,8 @@ class Gather(wiring.Component):
             for b in range(_QUAD)
         )
         masked = Signal(WORD, reset_less=True)
-        filled = Signal(len(quads), reset_less=True)
-        m.d.sync += [
-            masked.eq(kept),
-            filled.eq(Cat(kept.word_select(q, _QUAD).any() for q in quads)),
-        ]
-        return masked, filled
+        m.d.sync += masked.eq(kept)
+        return masked
 
     def _doublings(
         self, m: Module, entry: Value, walked: dict[str, Value], valid: Value, events: Value

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from spikewright.hw.cells.counter import advance, countdown
 from spikewright.hw.cores.streams import Layouts, record_layout
 from spikewright.machine.blocks import Machine
+from spikewright.machine.blocks import Walker as Contract
 from spikewright.machine.configuration import AxisEntry, LayerRecord, ShareRecord, SourceRecord
 
 __all__ = ["Items"]
@@ -39,7 +40,7 @@ class Items(wiring.Component):
         The items. The payload is changed from the clock after it is taken.
     """
 
-    FETCH = 4
+    FETCH = Contract.fetch
     FIRST = 2
 
     def __init__(self, machine: Machine) -> None:
@@ -183,9 +184,7 @@ class Items(wiring.Component):
         fields, axis, source = self.o.payload.fields, self.axis, self.source
         field = fields[-1]
         # The other half of the memory: the top bit is inverted, wherever in the sum.
-        base = source.base ^ Cat(
-            Const(0, len(source.base) - 1), source.frame & self.bank
-        )
+        base = source.base ^ Cat(Const(0, len(source.base) - 1), source.frame & self.bank)
         spike = Signal.like(field.spike, reset_less=True)
         weight = Signal.like(field.weight, reset_less=True)
         moves = load | row | column

@@ -161,9 +161,7 @@ class Walker(wiring.Component):
         advance(m, start, go & ends[3], self.source.time_step, ends[4], spike)
         return start
 
-    def _starts(
-        self, m: Module, held: Value, current: Value, begins: Value
-    ) -> tuple[Value, Value]:
+    def _starts(self, m: Module, held: Value, current: Value, begins: Value) -> tuple[Value, Value]:
         """First address of the step in the pass's source, and its weight row.
 
         A source goes on to a step with its first pass there: till then it is `stale`.
@@ -208,10 +206,9 @@ class Walker(wiring.Component):
             stage += 1
             anew, moves = stages[stage][4 - level], stages[stage][3 - level]
             for sums, name in ((spikes, spike_step), (rows, row_step)):
+                by = self.source[name]
                 if several:
                     by = delayed(m, current[name], stage, name)[-1]
-                else:
-                    by = self.source[name]
                 advance(m, sums[level], moves, by, anew, sums[level - 1])
         m.d.comb += [self.address.eq(spikes[3]), self.walked.row.eq(rows[3])]
 

@@ -58,7 +58,7 @@ class Walker:
     axis_entries: int = 512
     sources: int = 1
     passes: int = 16
-    fetch: ClassVar[int] = 5
+    fetch: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         _check(

@@ -189,9 +189,7 @@ def random_words(rng, core, count=300):
     """Router words for the core, some of which it keeps; the interpreter's core receives them."""
     words = []
     core.configuration.keep, core.frame_keep = (
-        KeepRecord(
-            int(rng.integers(1 << 16)), int(rng.integers(65)), int(rng.integers(64))
-        )
+        KeepRecord(int(rng.integers(1 << 16)), int(rng.integers(65)), int(rng.integers(64)))
         for _ in range(2)
     )
     for _ in range(count):
@@ -261,8 +259,11 @@ class Bed(wiring.Component):
         """The records of a configuration."""
         ctx.set(self.layer, numbers(made.layer))
         ctx.set(self.share, numbers(made.share))
-        ctx.set(self.sources, [numbers(made.sources[i]) for i in range(len(self.sources))])
-        ctx.set(self.passes, [numbers(made.passes[i]) for i in range(len(self.passes))])
+        for signal, records, empty in (
+            (self.sources, made.sources, SourceRecord()),
+            (self.passes, made.passes, PassRecord()),
+        ):
+            ctx.set(signal, [numbers(records.get(i, empty)) for i in range(len(signal))])
 
     def run(self, bench):
         simulator = Simulator(self)
@@ -281,7 +282,9 @@ def read(ctx, view):
     layout = view.shape()
     if isinstance(layout, data.StructLayout):
         return {
-            name: read(ctx, view[name]) if isinstance(shape.shape, data.Layout) else ctx.get(view[name])
+            name: read(ctx, view[name])
+            if isinstance(shape.shape, data.Layout)
+            else ctx.get(view[name])
             for name, shape in layout
         }
     return [read(ctx, view[i]) for i in range(layout.length)]

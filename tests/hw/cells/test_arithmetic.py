@@ -80,7 +80,9 @@ def test_ecp5_form_equals_the_portable_one(tmp_path, name):
     prove_equal(tmp_path, CASES[name])
 
 
-@pytest.mark.parametrize("name", ["accumulate_5", "signed_5", "either_5", "subtract_5", "add_5", "select_5"])
+@pytest.mark.parametrize(
+    "name", ["accumulate_5", "signed_5", "either_5", "subtract_5", "add_5", "select_5"]
+)
 def test_a_wrong_table_is_found(tmp_path, monkeypatch, name):
     right = arithmetic.lut4
 

@@ -1,6 +1,8 @@
 """Items, walker and gather together against the interpreter's events; each part's clocks."""
 
+from copy import copy
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -12,6 +14,11 @@ from spikewright.hw.cores.items import Items
 from spikewright.hw.cores.walker import Walker
 from spikewright.machine.blocks import WORD
 from spikewright.machine.configuration import KeepRecord, RouterWord
+from spikewright.machine.memories import make_images
+from spikewright.sim.interpreter import Interpreter
+from spikewright.sim.interpreter.core import Core
+from tests.support.placements import large_machine, random_schedule
+from tests.support.random_networks import random_frames, random_network
 from tests.support.walks import (
     Bed,
     entries_of,
@@ -90,6 +97,48 @@ def test_entries(sources, ready, queue):
         assert [entry for _, entry in seen] == list(entries_of(core))
 
 
+def scheduled(seed, most):
+    """Cores of a random schedule as they are before a layer of at most so many words."""
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, neuron=("if", "burst")[seed % 2], size=1000, groups=2)
+    machine = large_machine(int(rng.integers(1, 4)), 16, 2)
+    schedule = random_schedule(rng, network, machine)
+    found = []
+
+    class Kept(Core):
+        def run(self):
+            before = copy(self)
+            before.spikes, before.configuration = self.spikes.copy(), self.configuration.copy()
+            if 0 < len(set(places(self))) <= most:
+                found.append(before)
+            return super().run()
+
+    interpreter = Interpreter(machine, make_images(schedule))
+    for core in interpreter.cores:
+        core.__class__ = Kept
+    for frame in random_frames(rng, network, 2):
+        interpreter.run(schedule.frame_words(frame))
+    return found
+
+
+def places(core, most=400):
+    """The addresses walked, as long as they are few."""
+    return [address for address, _ in islice(walked(core), most + 1)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_schedules(seed):
+    """Layers of random networks, as the images hold them: padding, pooling, groups, planes."""
+    rng = np.random.default_rng(seed)
+    found = [core for core in scheduled(seed, 400) if len(places(core)) <= 400]
+    core = max(found, key=lambda core: len(places(core)))
+    core.configuration.keep = KeepRecord(0, core.machine.spikes.words, 0)
+    words = [RouterWord(int(core.spikes[at]), at, 0) for at in sorted(set(places(core)))]
+    seen, _ = gathered(core, words, rng, 0.8)
+    assert [entry for _, entry in seen] == list(entries_of(core))
+    assert any(entry["rows"] for _, entry in seen)
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_clocks(full):
     """A word a clock, whether all are dropped or all are queued; `LATENCY` to the entry."""
@@ -103,7 +152,9 @@ def test_clocks(full):
     ones = ((1 << WORD) - 1) * full
     seen, valids = gathered(core, [RouterWord(ones, 5 + at, 0) for at in range(64)])
     assert valids == list(range(valids[0], valids[0] + size))
-    wanted = [clock for clock, (_, word) in zip(valids, walked(core), strict=True) if full or word["ends"]]
+    wanted = [
+        clock for clock, (_, word) in zip(valids, walked(core), strict=True) if full or word["ends"]
+    ]
     assert [clock for clock, _ in seen] == [clock + Gather.LATENCY for clock in wanted]
 
 
@@ -111,6 +162,8 @@ def test_queue_is_used_to_its_end():
     """While nobody takes an entry, so many words as the queue has entries are issued."""
     rng = np.random.default_rng(9)
     core = random_core(rng, small_machine(), 200, (3, 10))
+    while sum(1 for _ in walked(core)) < 60:
+        core = random_core(rng, small_machine(), 200, (3, 10))
     core.axis = [replace(entry, low=0, high=WORD - 1) for entry in core.axis]
     core.configuration.keep = KeepRecord(5, 64, 0)
     words = [RouterWord((1 << WORD) - 1, 5 + at, 0) for at in range(64)]
@@ -125,7 +178,7 @@ def test_queue_is_used_to_its_end():
             return 1.0 if self.calls < 80 else 0.0
 
     seen, valids = gathered(core, words, Late(), 0.5)
-    assert len(seen) == len(valids) > 20
+    assert len(seen) == len(valids) >= 60
     assert sum(clock < seen[0][0] for clock in valids) == core.machine.picker.queue
 
 
@@ -171,6 +224,7 @@ def test_queue():
             if kept:
                 assert ctx.get(dut.o.payload.number) == kept[0]
             write, ready = len(kept) < 4 and rng.random() < often, rng.random() < 0.6
+            ctx.set(dut.offered, len(kept) < 4)
             ctx.set(dut.write, write)
             ctx.set(dut.i.number, clock % 256)
             ctx.set(dut.o.ready, ready)

@@ -87,5 +87,5 @@ def test_clocks(sources):
             start += max(size, apart)
             small += size < apart
         assert [clock for clock, *_ in seen] == expected
-    assert small
+    assert small or sources > 1
     assert apart <= Items.FETCH * sources

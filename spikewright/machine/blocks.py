@@ -58,7 +58,7 @@ class Walker:
     axis_entries: int = 512
     sources: int = 1
     passes: int = 16
-    fetch: ClassVar[int] = 5
+    fetch: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         _check(
@@ -81,6 +81,8 @@ class SpikeMemory:
 
     def __post_init__(self) -> None:
         _check("spike memory", words=(self.words, 2))
+        if self.words & (self.words - 1):  # half the depth is added by inverting the top bit
+            raise SpikewrightError(f"spike memory: {self.words} words are no power of two")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Core(wiring.Component):
         ]
         gather = self._add_gathering(m, node, records)
         picker, rounds, lanes = self._add_integration(m, node, records, gather)
-        self._add_decision(m, node, records, rounds, lanes, picker.LATENCY + lanes.latency - 1)
+        self._add_decision(m, node, records, rounds, lanes, picker.LATENCY + lanes.latency - rounds.LATENCY)
         return m
 
     def _add_gathering(self, m, node, records):
@@ -110,7 +110,9 @@ class Core(wiring.Component):
         m.submodules.gather = gather = Gather(machine)
         connect(m, items.o, walker.items)
         m.d.comb += [
-            axis.write.eq(node.axis),
+            axis.write.enable.eq(node.axis.enable),
+            axis.write.address.eq(node.axis.address),
+            axis.write.data.eq(node.axis.data),
             axis.address.eq(items.axis_address),
             items.axis.eq(axis.data),
             items.layer.eq(records.layer),
@@ -200,7 +202,6 @@ class Core(wiring.Component):
         """From the window sums to the router."""
         connect(m, packer.o, flipped(self.o))
         m.d.comb += [
-            pool.layer.eq(records.layer),
             packer.layer.eq(records.layer),
             packer.share.eq(records.share),
             packer.start.eq(records.start),

@@ -64,7 +64,7 @@ class Pool(wiring.Component):
         n = delayed(m, self.n.as_value(), reads, "n")[-1]
         stages = [self.stage]
         for number in range(pool.latency):
-            stage = Signal(self._stage, name=f"stage_{number + 1}", reset_less=True)
+            stage = Signal(self._stage, name=f"stage_{number + 1}")
             m.d.sync += stage.eq(stages[-1])
             stages.append(stage)
         last = stages[reads]

@@ -127,6 +127,7 @@ class Core(wiring.Component):
             records.walk_source_number.eq(walker.source_number),
             walker.source.eq(records.walk_source),
             walker.room.eq(gather.room),
+            gather.issued.eq(walker.issued),
             gather.address.eq(walker.address),
             gather.walked.eq(walker.walked),
             gather.valid.eq(walker.valid),

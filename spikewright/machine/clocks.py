@@ -92,7 +92,8 @@ class CoreClocks:
     def _step(self, load: StepLoad) -> None:
         if load.starts:
             self._walked = max(self._walked, self._fetched)
-            self._fetched = self._walked + self.machine.walker.fetch
+            walker = self.machine.walker
+            self._fetched = self._walked + walker.fetch * walker.sources
         queued = np.flatnonzero(load.bits)
         if not len(queued) or queued[-1] != len(load.bits) - 1:
             queued = np.append(queued, len(load.bits) - 1)

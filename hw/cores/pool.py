@@ -17,8 +17,9 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.memory import BlockMemory, DistributedMemory
 from spikewright.hw.cores.lanes import delayed
-from spikewright.hw.cores.streams import Layouts
+from spikewright.hw.cores.streams import Layouts, record_layout
 from spikewright.machine.blocks import Machine, address_bits
+from spikewright.machine.configuration import LayerRecord
 
 __all__ = ["Pool"]
 
@@ -31,6 +32,8 @@ class Pool(wiring.Component):
 
     Members
     -------
+    layer
+        The layer's record; so far all that a pool needs of it comes with the slots.
     stage, n
         A slot and what each fire unit sends for it.
     o_stage, sums
@@ -47,6 +50,7 @@ class Pool(wiring.Component):
         self._sums = data.ArrayLayout(unsigned(pool.bits), fires.count)
         super().__init__(
             {
+                "layer": In(record_layout(LayerRecord, machine)),
                 "stage": In(self._stage),
                 "n": In(data.ArrayLayout(unsigned(fires.digits), fires.count)),
                 "o_stage": Out(self._stage),

@@ -167,6 +167,11 @@ class Core(wiring.Component):
             m.d.sync += stage.eq(stages[-1])
             stages.append(stage)
         early = stages[late - BlockMemory.LATENCY]
+        taken = stages[late - lanes.taking]
+        m.d.comb += [
+            lanes.taken.valid.eq(taken.valid & taken.walked),
+            lanes.taken.slot.eq(taken.slot),
+        ]
         m.submodules.pool = pool = Pool(machine)
         m.submodules.packer = packer = Packer(machine)
         for unit in range(fire.count):

@@ -37,9 +37,8 @@ def event_layout(row_bits: int) -> data.StructLayout:
     - `add`: the row is added, or subtracted where `negative`
     - `double`: to the accumulator's double; without `add` it is doubled alone
     - `clear`: to zero instead, with `add` or `double`
-    - `take`: the fire unit takes this slot, with what this event makes of it
     """
-    flags = dict.fromkeys(("add", "double", "clear", "negative", "take"), 1)
+    flags = dict.fromkeys(("add", "double", "clear", "negative"), 1)
     return data.StructLayout({"row": row_bits, **flags})
 
 
@@ -98,10 +97,9 @@ class Lane(wiring.Component):
 class Lanes(wiring.Component):
     """The lanes of a core, in ``count // fire_units`` slots, with their weight memory.
 
-    Latency: :attr:`latency` clocks from an event to what its `take` gives of slot 0; slot s follows
-    s clocks later. Throughput: one event a clock; slots of a take come one a clock. There is no
-    back-pressure: whoever sends a `take` has room for all slots, and sends the next at least
-    ``slots`` clocks later. A `take` without `add` gives the accumulator as it stands.
+    Latency: :attr:`latency` clocks from an event to slot 0 with it at `first` or `second`, if it is
+    taken :attr:`taking` clocks before; slot s is so far on s clocks later. Throughput: one event and
+    one slot a clock. There is no back-pressure.
 
     Parameters
     ----------
@@ -116,6 +114,8 @@ class Lanes(wiring.Component):
     -------
     event
         See :func:`event_layout`.
+    taken
+        The `slot` that all fire units take, where `valid`.
     first, second
         Of every fire unit what is taken, in one of two numbers; the other is zero. Both are zero
         where nothing is taken.
@@ -142,6 +142,7 @@ class Lanes(wiring.Component):
         super().__init__(
             {
                 "event": In(self.event_layout),
+                "taken": In(data.StructLayout({"valid": 1, "slot": address_bits(self.slots)})),
                 "first": Out(taken),
                 "second": Out(taken),
                 "write": In(write),
@@ -153,13 +154,18 @@ class Lanes(wiring.Component):
         """Whether there are more groups of slots than the two outputs take."""
         return self.slots > 2 * Select.MOST
 
+    @property
+    def taking(self) -> int:
+        """Clocks from `taken` to `first` and `second`."""
+        return 1 + self._deep
+
     def elaborate(self, platform):
         m = Module()
         rows = delayed(m, self.event.row, self.slots - 1, "row")
         event = self.event
         flags = delayed(
             m,
-            Cat(event.add, event.double, event.clear, event.negative, event.take),
+            Cat(event.add, event.double, event.clear, event.negative),
             self.MEMORY + self.slots - 1,
             "flags",
         )
@@ -171,9 +177,8 @@ class Lanes(wiring.Component):
                 self._slot(m, slot, word, flags[self.MEMORY + slot])
                 for slot, word in zip(own, words, strict=True)
             ]
-        takes = [stage[-1] for stage in flags[self.MEMORY :]]
         for unit in range(self.fire_units):
-            parts = self._choice(m, unit, [slot[unit] for slot in totals], takes)
+            parts = self._choice(m, unit, [slot[unit] for slot in totals])
             for output, own in ((self.first, parts[0::2]), (self.second, parts[1::2])):
                 if not own:
                     continue
@@ -231,30 +236,22 @@ class Lanes(wiring.Component):
             totals.append(lane.total)
         return totals
 
-    def _choice(self, m: Module, unit: int, totals: list[Value], takes: list[Value]) -> list[Value]:
+    def _choice(self, m: Module, unit: int, totals: list[Value]) -> list[Value]:
         """What a fire unit takes, in groups of slots: of at most one group it is not zero."""
         parts = []
+        bits = (Select.MOST - 1).bit_length()
         for group, start in enumerate(range(0, self.slots, Select.MOST)):
             own = totals[start : start + Select.MOST]
-            taking = takes[start : start + Select.MOST]
             m.submodules[f"select_{unit}_{group}"] = select = Select(
                 self._accumulator_bits, len(own)
             )
-            code = Signal(3, name=f"code_{unit}_{group}", reset_less=True)
-            enable = Signal(name=f"enable_{unit}_{group}", reset_less=True)
             output = Signal(self._accumulator_bits, name=f"part_{unit}_{group}", reset_less=True)
-            m.d.sync += [
-                enable.eq(Cat(taking).any()),
-                *(
-                    code[bit].eq(Cat(t for i, t in enumerate(taking) if i >> bit & 1).any())
-                    for bit in range(3)
-                ),
-                output.eq(select.output),
-            ]
+            high = self.taken.slot[bits:]
+            m.d.sync += output.eq(select.output)
             m.d.comb += [
                 select.inputs.eq(Cat(own)),
-                select.code.eq(code),
-                select.enable.eq(enable),
+                select.code.eq(self.taken.slot[:bits]),
+                select.enable.eq(self.taken.valid & (high == group)),
             ]
             parts.append(output)
         return parts

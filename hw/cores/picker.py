@@ -43,11 +43,11 @@ class Picker(wiring.Component):
     round
         A time step's hand-over, with the mark of its item. Its event follows.
     event
-        See :func:`.event_layout`; there is one if it has `add`, `double` or `take`.
+        See :func:`.event_layout`; there is one if it has `add` or `double`.
     """
 
     LATENCY = 1
-    """Clocks from an accepted hand-over to the event with its `take`."""
+    """Clocks from an accepted hand-over to the last event of its step."""
 
     FIRST = 3
     """Clocks from an accepted entry to its first event."""
@@ -94,7 +94,7 @@ class Picker(wiring.Component):
             m.d.sync += group.doubles.eq(Mux(alone, group.doubles - 1, 0))
         with m.If(go & ~alone):
             m.d.sync += [bits.eq(self._without_lowest(bits)), group.clear.eq(0)]
-        self._events(m, group, go, alone, hands_over)
+        self._events(m, group, go, alone)
         free = done | ~valid
         following, offered = self._groups(m, free)
         with m.If(free):
@@ -115,7 +115,7 @@ class Picker(wiring.Component):
         """The bits but the lowest that is set."""
         return Cat(bit & bits[:i].any() for i, bit in enumerate(bits))
 
-    def _events(self, m: Module, group: data.View, go: Value, alone: Value, last: Value) -> None:
+    def _events(self, m: Module, group: data.View, go: Value, alone: Value) -> None:
         """The event of this clock, in registers."""
         bits = group.bits
         event = Signal(self.event.shape(), reset_less=True)
@@ -126,7 +126,6 @@ class Picker(wiring.Component):
             event.double.eq(go & group.doubles.any()),
             event.clear.eq(group.clear),
             event.negative.eq(group.negative),
-            event.take.eq(go & last),
         ]
         m.d.comb += self.event.eq(event)
 

@@ -11,7 +11,7 @@ from spikewright.machine.loading import load_words
 from spikewright.machine.memories import make_images
 from spikewright.sim.interpreter import output_places
 
-PATIENCE = 200_000
+PATIENCE = 10_000
 
 
 @dataclass

@@ -96,7 +96,9 @@ class Core(wiring.Component):
         ]
         gather = self._add_gathering(m, node, records)
         picker, rounds, lanes = self._add_integration(m, node, records, gather)
-        self._add_decision(m, node, records, rounds, lanes, picker.LATENCY + lanes.latency - rounds.LATENCY)
+        self._add_decision(
+            m, node, records, rounds, lanes, picker.LATENCY + lanes.latency - rounds.LATENCY
+        )
         return m
 
     def _add_gathering(self, m, node, records):

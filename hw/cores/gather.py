@@ -11,7 +11,6 @@ from spikewright.hw.cells.arithmetic import ChooseAdd, ChooseSubtract
 from spikewright.hw.cells.memory import BlockMemory
 from spikewright.hw.cores.lanes import delayed
 from spikewright.hw.cores.streams import Layouts, record_layout
-from spikewright.hw.fabric.router import received_layout
 from spikewright.machine.blocks import WORD, Machine, address_bits
 from spikewright.machine.configuration import KeepRecord
 
@@ -33,7 +32,7 @@ class Filter(wiring.Component):
         write = {"enable": Out(1), "address": Out(self._spike), "data": Out(WORD)}
         super().__init__(
             {
-                "received": In(received_layout(router)),
+                "received": In(data.StructLayout({"valid": 1, "word": router})),
                 "keep": In(keep),
                 "frame_keep": In(keep),
                 "bank": In(1),
@@ -160,7 +159,7 @@ class Gather(wiring.Component):
         self._entry = layouts.entry
         super().__init__(
             {
-                "received": In(received_layout(layouts.router)),
+                "received": In(data.StructLayout({"valid": 1, "word": layouts.router})),
                 "keep": In(keep),
                 "frame_keep": In(keep),
                 "bank": In(1),

@@ -35,7 +35,8 @@ REPLACED = {
 TESTED_BY = {
     "spikewright/app/fields.py": "app/test_options.py",
     "hw/cores/streams.py": "hw/fabric/test_engine.py",
-    "hw/cores/core.py": "hw/fabric/test_engine.py",
+    "hw/fabric/core.py": "hw/fabric/test_engine.py",
+    "sim/rtl/session.py": "sim/rtl/test_machines.py",
     "sim/rtl/decisions.py": "hw/fabric/test_engine.py",
     "hw/cells/family.py": "hw/cells/test_arithmetic.py",
     "spikewright/machine/blocks.py": "sim/interpreter/test_interpreter.py",

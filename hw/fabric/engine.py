@@ -6,8 +6,8 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hw.cores.core import Core, trace_layout
 from spikewright.hw.cores.streams import Layouts, record_layout
+from spikewright.hw.fabric.core import Core, trace_layout
 from spikewright.hw.fabric.readout import Readout
 from spikewright.hw.fabric.router import Router
 from spikewright.hw.fabric.sequencer import Sequencer

@@ -98,8 +98,8 @@ class Lanes(wiring.Component):
     """The lanes of a core, in ``count // fire_units`` slots, with their weight memory.
 
     Latency: :attr:`latency` clocks from an event to slot 0 with it at `first` or `second`, if it is
-    taken :attr:`taking` clocks before; slot s is so far on s clocks later. Throughput: one event and
-    one slot a clock. There is no back-pressure.
+    taken :attr:`taking` clocks before; slot s is so far on s clocks later. Throughput: one event
+    and one slot a clock. There is no back-pressure.
 
     Parameters
     ----------

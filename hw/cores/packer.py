@@ -446,7 +446,8 @@ class Packer(wiring.Component):
         reader, writer = queue.read_port(domain="comb"), queue.write_port()
         # One bit more than addresses have tells a full queue from an empty one.
         put, take = (Signal(range(2 * depth), name=n) for n in ("put", "take"))
-        left, stop, group, end = Signal(), *reader.data[WORD:]
+        left = Signal()
+        stop, group, end = (reader.data[WORD + place] for place in range(3))
         m.d.comb += [
             writer.en.eq(push),
             writer.addr.eq(put),

@@ -171,11 +171,13 @@ class Executor(wiring.Component):
     def _check(self, m: Module) -> Value:
         """The head of a WRITE. A pulse, five clocks behind the kind: it is good, and executed."""
         word, machine = self.load.payload, self.machine
-        kind, core, index = (Signal.like(word[name], name=name) for name in ("kind", "core", "index"))
+        kind, core, index = (
+            Signal.like(word[name], name=name) for name in ("kind", "core", "index")
+        )
         limits = {one: depth(machine, one) for one in Kind}
         bits = max(limits.values()).bit_length()
         rows, limit, room = Signal(8), Signal(bits), Signal(signed(bits + 1))
-        core_good, fits, high = Signal(), Signal(), Signal()
+        core_good, fits = Signal(), Signal()
         decide = Signal(2)
         for place, part in ((2, kind), (3, core)):
             with m.If(self._here & (self._position == place)):

@@ -46,7 +46,7 @@ class Runs(wiring.Component):
         tag = Signal(8, reset_less=True)
         with m.If(self.run):
             m.d.sync += [self.waiting.eq(1), tag.eq(self.tag)]
-        with m.If(self.taken):
+        with m.If(self.taken & self.waiting):
             m.d.sync += [self.waiting.eq(0), self.running.eq(1), self.answer_tag.eq(tag)]
         with m.If(self.done):
             m.d.sync += self.answer.eq(self.running)
@@ -78,8 +78,8 @@ class HostPort(wiring.Component):
     start
         A pulse: the program begins.
     abort
-        A pulse: the program stops, and all that runs is forgotten. Words that were loaded before may
-        still be on their way.
+        A pulse: the program stops, and all that runs is forgotten. Words that were loaded before
+        may still be on their way.
     frame_ready, frame_taken
         All words of a frame have gone; it is taken, and the next may come.
     image_done, label, clocks

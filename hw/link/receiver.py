@@ -43,7 +43,7 @@ class Receiver(wiring.Component):
     """
 
     OFFSET = _CRC + 1
-    """The byte counter begins so far below zero: behind the CRC it is the payload's bytes less 1."""
+    """The byte counter begins so far below zero: behind the CRC it is the payload less 1."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

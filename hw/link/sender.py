@@ -9,16 +9,14 @@ from amaranth.lib.wiring import In, Out
 from spikewright.hw.link.crc import ONES, next_crc
 from spikewright.hw.link.executor import REPLY
 from spikewright.hw.slip import BYTE
-from spikewright.machine.blocks import WORD, Machine
-from spikewright.machine.link import PART, VERSION, WORD_BYTES, Command, Status, digest
-
-def _byte(value: Value) -> Value:
-    return Cat(value, Const(0, 8))[:8]
-
+from spikewright.machine.blocks import WORD, Machine, address_bits
+from spikewright.machine.link import PART, VERSION, Command, Status, digest
 
 __all__ = ["Sender"]
 
 _REPLY = 0x80
+_REPLY_BYTES, _PART, _OUTPUT = 10, 16, 27
+"""Steps: a HELLO's reply ends behind the first, a part and an output begin with the others."""
 CRC_BYTES = 4
 
 
@@ -46,9 +44,6 @@ class Sender(wiring.Component):
         Bytes of messages.
     """
 
-    HEAD = 11
-    """Bytes of a part before its outputs."""
-
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         super().__init__(
@@ -61,7 +56,7 @@ class Sender(wiring.Component):
                 "label": In(16),
                 "clocks": In(32),
                 "outputs": In(16),
-                "place": Out(16),
+                "place": Out(address_bits(machine.outputs)),
                 "output": In(signed(WORD)),
                 "answered": Out(1),
                 "o": Out(stream.Signature(BYTE)),
@@ -71,87 +66,43 @@ class Sender(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # A byte goes into the register `o` when that is empty, not when it becomes so: nothing of
-        # the line's `ready` reaches further than that register.
-        self._free, self._put, self._value = Signal(), Signal(), Signal(8)
-        self._closing, self._answering, self._ended = Signal(), Signal(), Signal()
-        self._position = Signal(range(self.HEAD))
-        self._final = Signal(range(self.HEAD))
+        # the line's `ready` reaches further. So there are two clocks from a step to its byte.
+        self._free, self._put = Signal(), Signal()
+        self._ending, self._closing = Signal(), Signal()  # the CRC is next; it is sent
+        self._step, self._tail = Signal(5), Signal(range(CRC_BYTES))
+        self._place, self._ended = Signal(len(self.place)), Signal()
         valid, byte, last = Signal(), Signal(8), Signal()
         crc, fresh = Signal(32, init=ONES), Signal()
+        value = self._table(m) | Mux(self._closing, ~crc[:8], 0)
         m.d.comb += [
             self.o.valid.eq(valid),
             self.o.payload.data.eq(byte),
             self.o.payload.last.eq(last),
             self._free.eq(~valid),
+            self.place.eq(self._place),
         ]
-        m.d.sync += fresh.eq(self._put)
+        m.d.sync += [fresh.eq(self._put), self._ended.eq(self._place == self.outputs)]
         with m.If(self.o.ready):
             m.d.sync += valid.eq(0)
         with m.If(self._put):
-            m.d.sync += [
-                valid.eq(1),
-                byte.eq(self._value),
-                last.eq(self._closing & (self._position == CRC_BYTES - 1)),
-            ]
-        with m.If(fresh):
-            m.d.sync += crc.eq(next_crc(crc, Mux(self._closing, 0, crc[:8] ^ byte)))
-        place = Signal(16)
-        hello = (self.reply.p.command == Command.HELLO) & (self.reply.p.status == Status.OK)
-        m.d.comb += self.place.eq(place)
-        m.d.sync += [
-            self._ended.eq(place == self.outputs),
-            self._final.eq(Mux(self._answering, self.HEAD - 1, Mux(hello, 9, 2))),
-        ]
-        self._states(m, place, crc)
+            m.d.sync += [valid.eq(1), byte.eq(value), last.eq(self._tail == CRC_BYTES - 1)]
+        idle = self._states(m)
+        folded, again = Signal(8), Signal()
+        m.d.sync += [folded.eq(crc[:8] ^ byte), again.eq(fresh)]
+        with m.If(self._tail != 0):  # the CRC's own bytes only shift it
+            m.d.sync += folded.eq(0)
+        with m.If(again):
+            m.d.sync += crc.eq(next_crc(crc, folded))
+        with m.If(idle):
+            m.d.sync += crc.eq(ONES)
         return m
 
-    def _states(self, m: Module, place: Signal, crc: Signal) -> None:
-        position, put, value = self._position, self._put, self._value
-        with m.FSM(name="state"):
-            with m.State("IDLE"):
-                m.d.sync += [
-                    position.eq(0),
-                    crc.eq(ONES),
-                    self._closing.eq(0),
-                    self._answering.eq(~self.reply.valid),
-                ]
-                with m.If(~self.answer):
-                    m.d.sync += place.eq(0)
-                with m.If(self.reply.valid | self.answer):
-                    m.next = "HEAD"
-            with m.State("HEAD"), m.If(self._free):
-                m.d.comb += [put.eq(1), value.eq(self._head(m, place))]
-                m.d.sync += position.eq(position + 1)
-                with m.If(position == self._final):
-                    m.d.sync += position.eq(0)
-                    m.d.comb += self.reply.ready.eq(~self._answering)
-                    m.next = "CRC"
-                    with m.If(self._answering & ~self._ended):
-                        m.next = "OUTPUT"
-            with m.State("OUTPUT"), m.If(self._free):
-                m.d.comb += [put.eq(1), value.eq(self._output(m))]
-                m.d.sync += position.eq(position + 1)
-                with m.If(position == WORD_BYTES - 1):
-                    m.d.sync += [place.eq(place + 1), position.eq(0)]
-                    m.next = "WAIT"
-            with m.State("WAIT"):  # for the next output, and `ended`
-                m.d.sync += position.eq(position + 1)
-                with m.If(position == 1):
-                    m.d.sync += position.eq(0)
-                    m.next = "OUTPUT"
-                    with m.If(self._ended | (place % PART == 0)):
-                        m.next = "CRC"
-            with m.State("CRC"), m.If(self._free):
-                m.d.sync += [self._closing.eq(1), position.eq(position + 1)]
-                m.d.comb += [put.eq(1), value.eq(~crc[:8])]
-                with m.If(position == CRC_BYTES - 1):
-                    m.d.comb += self.answered.eq(self._answering & self._ended)
-                    m.next = "IDLE"
-
-    def _head(self, m: Module, place: Value) -> Value:
-        """The byte of a reply, or of a part before its outputs."""
+    def _table(self, m: Module) -> Value:
+        """The byte of each step: of a reply, then of a part's head, then of an output, whose last
+        byte holds the upper bits and the sign. Eight at a time into registers, of which those that
+        the step does not mean are zero, and all while the CRC is sent."""
         reply = self.reply.payload
-        replies: list[Value] = [
+        row: list[Value] = [
             Cat(reply.command, Const(1, 1)),
             reply.tag,
             Value.cast(reply.status),
@@ -159,25 +110,75 @@ class Sender(wiring.Component):
             self.runs,
             self.dropped,
             *(Const(byte, 8) for byte in digest(self.machine).to_bytes(4, "little")),
-        ]
-        part: list[Value] = [
+            *[Const(0, 8)] * (_PART - _REPLY_BYTES),
             Const(_REPLY | Command.RUN, 8),
             self.tag,
             Const(Status.OK, 8),
             *(self.label.word_select(k, 8) for k in range(2)),
             *(self.clocks.word_select(k, 8) for k in range(4)),
-            *(place.word_select(k, 8) for k in range(2)),
+            *(Cat(self._place, Const(0, 16)).word_select(k, 8) for k in range(2)),
+            *(self.output.as_unsigned().word_select(k, 8) for k in range(4)),
+            Cat(self.output[32:], self.output[-1].replicate(4)),
         ]
-        rows = [*replies, *[Const(0, 8)] * (16 - len(replies)), *part, *[Const(0, 8)] * 5]
-        table = Cat(_byte(byte) for byte in rows)
-        return table.word_select(Cat(self._position, self._answering), 8)
+        table = Cat(Cat(byte, Const(0, 8))[:8] for byte in row)
+        value: Value = Const(0, 8)
+        for number in range(4):
+            group = Signal(8, name=f"group_{number}", reset_less=True)
+            own = table[64 * number : 64 * number + 64]
+            m.d.sync += group.eq(own.word_select(self._step[:3], 8))
+            with m.If((self._step[3:] != number) | self._ending):
+                m.d.sync += group.eq(0)
+            value |= group
+        return value
 
-    def _output(self, m: Module) -> Value:
-        """The byte of an output; the last one holds its upper bits, and the sign."""
-        chosen = Signal(8)
-        m.d.comb += chosen.eq(self.output[32:].as_signed())
-        with m.Switch(self._position):
-            for number in range(WORD_BYTES - 1):
-                with m.Case(number):
-                    m.d.comb += chosen.eq(self.output[8 * number : 8 * number + 8])
-        return chosen
+    def _states(self, m: Module) -> Value:
+        step, place, part = self._step, self._place, self._step[-1]
+        reply = self.reply.payload
+        short = (reply.command != Command.HELLO) | (reply.status != Status.OK)
+        ends, full = Signal(), Signal()
+        wait = Signal(2)
+        m.d.sync += [
+            ends.eq((step == _REPLY_BYTES - 1) | ((step == 2) & short) | (step == _OUTPUT - 1)),
+            full.eq(step == 31),
+            wait.eq(wait + 1),
+        ]
+        with m.FSM(name="state") as fsm:
+            with m.State("IDLE"):
+                m.d.sync += [step.eq(Mux(self.reply.valid, 0, _PART)), self._tail.eq(0)]
+                with m.If(~self.answer):
+                    m.d.sync += place.eq(0)
+                with m.If(self.reply.valid | self.answer):
+                    m.next = "AIM"
+            with m.State("AIM"):  # the step's byte and flags follow
+                m.next = "SEND"
+            with m.State("SEND"), m.If(self._free):
+                m.d.comb += self._put.eq(1)
+                m.d.sync += [step.eq(step + 1), wait.eq(0)]
+                with m.If(full):
+                    m.d.sync += [place.eq(place + 1), step.eq(_OUTPUT)]
+                    m.next = "WAIT"
+                with m.If(ends):
+                    m.d.comb += self.reply.ready.eq(~part)
+                    m.d.sync += step.eq(step)  # it still tells a part from a reply
+                    with m.If(~part | self._ended):
+                        m.next = "CLOSE"
+                    with m.Else():
+                        m.d.sync += step.eq(_OUTPUT)
+            with m.State("WAIT"), m.If(wait == 2):  # for the next output, and `ended`
+                m.next = "SEND"
+                with m.If(self._ended | (place % PART == 0)):
+                    m.next = "CLOSE"
+            with m.State("CLOSE"), m.If(self._free):  # the last byte goes into the CRC
+                m.next = "CRC"
+            with m.State("CRC"), m.If(self._free):
+                m.d.comb += self._put.eq(1)
+                m.d.sync += self._tail.eq(self._tail + 1)
+                m.next = "CLOSE"
+                with m.If(self._tail == CRC_BYTES - 1):
+                    m.d.comb += self.answered.eq(part & self._ended)
+                    m.next = "IDLE"
+            m.d.comb += [
+                self._closing.eq(fsm.ongoing("CRC")),
+                self._ending.eq(fsm.ongoing("CLOSE") | fsm.ongoing("CRC")),
+            ]
+        return fsm.ongoing("IDLE") | fsm.ongoing("AIM")

@@ -21,8 +21,8 @@ FRAME   bytes (1: 1..5), 0 (1), index (2), then words of so many bytes. They go 
         number that they are, shifted until its top bit is bit 35 (of 5 bytes the low 4 bits drop).
         BUSY while a frame waits for its image to begin, and while there is no room: the words of
         one message may wait, and those of the next.
-RUN     The frame is complete. BUSY while another frame waits for its image to begin, so that at most
-        two runs are outstanding.
+RUN     The frame is complete. BUSY while another frame waits for its image to begin, so that at
+        most two runs are outstanding.
         -> when the image is done, one reply or several, each: class (2), clocks (4), first (2),
         then up to :data:`PART` outputs from number `first` on, of 5 bytes each, signed. Replies to
         other requests may come in between.
@@ -114,7 +114,9 @@ def depth(machine: Machine, kind: Kind) -> int:
 
 def row_words(machine: Machine, kind: Kind) -> int:
     """Words of a row."""
-    return -(-machine.lanes.count * machine.lanes.weight_bits // WORD) if kind == Kind.WEIGHTS else 1
+    return (
+        -(-machine.lanes.count * machine.lanes.weight_bits // WORD) if kind == Kind.WEIGHTS else 1
+    )
 
 
 def digest(machine: Machine) -> int:

@@ -37,7 +37,6 @@ class Bench:
         run_clocks=50,
         outputs=0,
         takes=True,
-        lies=False,
         seed=0,
         limit=60_000,
         machine=MACHINE,
@@ -45,7 +44,7 @@ class Bench:
     ):
         self.rng = random.Random(seed)
         self.machine, self.stall, self.run_clocks, self.limit = machine, stall, run_clocks, limit
-        self.outputs, self.takes, self.lies, self.frame_gap = outputs, takes, lies, frame_gap
+        self.outputs, self.takes, self.lies, self.frame_gap = outputs, takes, False, frame_gap
         self.loaded, self.load_clocks, self.frames, self.next_frame = [], [], [], {}
         self.replies, self.answers, self.reply_clocks, self.sent_clocks = [], [], [], []
         self.starts = self.aborts = self.clock = 0

@@ -62,7 +62,7 @@ def run(tag):
     return request(Command.RUN, tag)
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("stall", [0.0, 0.8])
 def test_hello(stall):
     async def script(bench):
         reply = await bench.ask(request(Command.HELLO, 0xC0))
@@ -112,7 +112,7 @@ def test_throughput_of_loading():
 
     bench = Bench(script)
     line = sum(map(len, messages))
-    assert bench.load_clocks[-1] < line + len(messages[-1]) + 40
+    assert bench.load_clocks[-1] < len(messages[0]) + line + 50 * len(messages)
     steps = [b - a for a, b in zip(bench.load_clocks, bench.load_clocks[1:], strict=False)]
     assert min(steps) == 5
 
@@ -121,97 +121,95 @@ def head(kind, core, index, words=b""):
     return struct.pack("<BBH", kind, core, index) + words
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"",
-        bytes([Kind.PROGRAM]),
-        head(Kind.PROGRAM, 63, 0)[:3],
-        head(Kind.PROGRAM, 63, 0),  # no words
-        head(Kind.PROGRAM, 63, 0, bytes(4)),
-        head(Kind.PROGRAM, 63, 0, bytes(16)),
-        head(Kind.WEIGHTS, 1, 0, bytes(5 * 3)),  # one row and a half
-        head(8, 63, 0, bytes(5)),
-        head(2, 63, 0, bytes(5)),
-        head(0x13, 63, 0, bytes(5)),
-        head(0x85, 63, 0, bytes(5)),
-        head(Kind.PARAMETERS, 2, 0, bytes(5)),  # no such core
-        head(Kind.PARAMETERS, 127, 0, bytes(5)),
-        head(Kind.PROGRAM, 63, 300, bytes(5)),
-        head(Kind.PROGRAM, 63, 299, bytes(10)),
-        head(Kind.PROGRAM, 63, 0xFFFF, bytes(10)),
-        head(Kind.PROGRAM, 63, 0x1000, bytes(10)),
-        head(Kind.PROGRAM, 63, 0x100, bytes(5 * 45)),
-        head(Kind.AXIS, 63, 0, bytes(5 * 21)),
-        head(Kind.WEIGHTS, 0, 63, bytes(20)),
-        head(Kind.OUTPUTS, 63, 1, bytes(5)),
-    ],
-)
-def test_bad_write(payload):
+BAD_WRITES = [
+    b"",
+    bytes([Kind.PROGRAM]),
+    head(Kind.PROGRAM, 63, 0)[:3],
+    head(Kind.PROGRAM, 63, 0),  # no words
+    head(Kind.PROGRAM, 63, 0, bytes(4)),
+    head(Kind.PROGRAM, 63, 0, bytes(16)),
+    head(Kind.WEIGHTS, 1, 0, bytes(5 * 3)),  # one row and a half
+    head(8, 63, 0, bytes(5)),
+    head(2, 63, 0, bytes(5)),
+    head(0x13, 63, 0, bytes(5)),
+    head(0x85, 63, 0, bytes(5)),
+    head(Kind.PARAMETERS, 2, 0, bytes(5)),  # no such core
+    head(Kind.PARAMETERS, 127, 0, bytes(5)),
+    head(Kind.PROGRAM, 63, 300, bytes(5)),
+    head(Kind.PROGRAM, 63, 299, bytes(10)),
+    head(Kind.PROGRAM, 63, 0xFFFF, bytes(10)),
+    head(Kind.PROGRAM, 63, 0x1000, bytes(10)),
+    head(Kind.PROGRAM, 63, 0x100, bytes(5 * 45)),
+    head(Kind.AXIS, 63, 0, bytes(5 * 21)),
+    head(Kind.WEIGHTS, 0, 63, bytes(20)),
+    head(Kind.OUTPUTS, 63, 1, bytes(5)),
+]
+
+
+def test_bad_writes():
     async def script(bench):
-        bad = request(Command.WRITE, 9, payload)
-        assert await bench.ask(bad) == Reply(Command.WRITE, 9, Status.BAD_WRITE, b"")
         good = request(Command.WRITE, 1, head(Kind.PROGRAM, 0, 1, b"\x01\x02\x03\x04\xf5"))
-        assert await bench.ask(good) == Reply(Command.WRITE, 1, OK, b"")
-        assert await bench.ask(bad) == Reply(Command.WRITE, 9, Status.BAD_WRITE, b"")
+        for payload in BAD_WRITES:
+            bad = request(Command.WRITE, 9, payload)
+            assert await bench.ask(bad) == Reply(Command.WRITE, 9, Status.BAD_WRITE, b"")
+            assert await bench.ask(good) == Reply(Command.WRITE, 1, OK, b"")
 
-    assert Bench(script).loaded == [(Kind.PROGRAM, 0, 1, 1, 0x504030201)]
+    assert Bench(script).loaded == [(Kind.PROGRAM, 0, 1, 1, 0x504030201)] * len(BAD_WRITES)
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"",
-        head(5, 0, 0)[:3],
-        head(5, 0, 0),
-        head(5, 0, 0, bytes(9)),
-        head(2, 0, 0, bytes(3)),
-        head(0, 0, 0, bytes(8)),
-        head(6, 0, 0, bytes(6)),
-        head(9, 0, 0, bytes(9)),
-        head(0x81, 0, 0, bytes(9)),
-    ],
-)
-def test_bad_frame(payload):
+BAD_FRAMES = [
+    b"",
+    head(5, 0, 0)[:3],
+    head(5, 0, 0),
+    head(5, 0, 0, bytes(9)),
+    head(2, 0, 0, bytes(3)),
+    head(0, 0, 0, bytes(8)),
+    head(6, 0, 0, bytes(6)),
+    head(9, 0, 0, bytes(9)),
+    head(0x81, 0, 0, bytes(9)),
+]
+
+
+def test_bad_frames():
     async def script(bench):
-        bad = request(Command.FRAME, 9, payload)
-        assert await bench.ask(bad) == Reply(Command.FRAME, 9, Status.BAD_WRITE, b"")
-        await write_frame(bench, [1 << 35], 7)
-        assert await bench.ask(bad) == Reply(Command.FRAME, 9, Status.BAD_WRITE, b"")
+        for number, payload in enumerate(BAD_FRAMES):
+            bad = request(Command.FRAME, 9, payload)
+            assert await bench.ask(bad) == Reply(Command.FRAME, 9, Status.BAD_WRITE, b"")
+            await write_frame(bench, [1 << 35], number)
         await bench.wait(100)
-        assert bench.next_frame == {7: 1 << 35}
+        assert bench.next_frame == dict.fromkeys(range(len(BAD_FRAMES)), 1 << 35)
 
     Bench(script)
 
 
-@pytest.mark.parametrize("payload", [b"", b"some payload"])
-@pytest.mark.parametrize("command", [0, 6, 0x81, 0xC0, 0xFF])
-def test_unknown_command(command, payload):
-    message = bytes([command, 7]) + payload
-    message += struct.pack("<I", zlib.crc32(message))
-
+def test_unknown_commands():
     async def script(bench):
-        bad = Reply(command & 0x7F, 7, Status.BAD_COMMAND, b"")
-        assert await bench.ask(slip(message)) == bad
+        for command in (0, 6, 0x81, 0xC0, 0xFF):
+            for payload in (b"", b"some payload"):
+                message = bytes([command, 7]) + payload
+                message += struct.pack("<I", zlib.crc32(message))
+                bad = Reply(command & 0x7F, 7, Status.BAD_COMMAND, b"")
+                assert await bench.ask(slip(message)) == bad
 
     Bench(script)
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
-@pytest.mark.parametrize("low", [0, 4, 5, 12, 20, 28, 35])
-def test_frames(stall, low):
+def test_frames(stall):
     """Every number of bytes a word; the words come out with their addresses."""
-    words = frame_of(low, 60, low)
+    frames = [frame_of(low, 30, low) for low in (0, 4, 5, 12, 20, 28, 35)]
 
     async def script(bench):
-        await write_frame(bench, words, 0xFFF0)
-        assert (bench.starts, bench.aborts) == (1, 0)
-        bench.send(run(3))
-        answer = await bench.answer()
-        assert (answer.tag, answer.label, answer.outputs) == (3, 0, ())
+        for tag, words in enumerate(frames):
+            await write_frame(bench, words, 0xFFF0)
+            assert (bench.starts, bench.aborts) == (1, 0)
+            bench.send(run(tag))
+            answer = await bench.answer()
+            assert (answer.tag, answer.label, answer.outputs) == (tag, tag * 0x101, ())
 
-    bench = Bench(script, stall=stall)
-    assert bench.frames == [{0xFFF0 + n & 0xFFFF: word for n, word in enumerate(words)}]
+    assert Bench(script, stall=stall).frames == [
+        {0xFFF0 + n & 0xFFFF: word for n, word in enumerate(words)} for words in frames
+    ]
 
 
 @pytest.mark.parametrize(("low", "clocks"), [(0, 10), (28, 4)])
@@ -228,10 +226,11 @@ def test_throughput_of_frames(low, clocks):
     Bench(script)
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.5])
-@pytest.mark.parametrize("outputs", [0, 1, 3, 15, 16, 17, 32, 40])
-def test_runs_one_after_the_other(stall, outputs):
-    frames = [frame_of(seed, 10) for seed in range(3)]
+@pytest.mark.parametrize(
+    ("outputs", "stall"), [(0, 0), (1, 0), (3, 0.5), (15, 0), (16, 0), (17, 0.5), (32, 0), (40, 0)]
+)
+def test_runs_one_after_the_other(outputs, stall):
+    frames = [frame_of(seed, 3) for seed in range(2)]
 
     async def script(bench):
         for number, frame in enumerate(frames):
@@ -299,21 +298,21 @@ def test_the_next_image_begins_behind_the_answer():
 
 
 def test_frames_wait_in_the_buffer():
-    """A slow router: what does not fit is refused, nothing is lost."""
-    words = frame_of(1, 1500, 28)
+    """What does not fit is refused, nothing is lost."""
+    words = frame_of(1, 2500, 28)
     messages = list(frame_requests(words))
 
     async def script(bench):
-        refused = 0
-        for message in messages:
-            while (await bench.ask(message)).status is BUSY:
-                refused += 1
-        assert refused > 0
+        bench.takes = False
+        statuses = [(await bench.ask(message)).status for message in messages]
+        assert statuses == [OK, OK, BUSY]
+        bench.takes = True
+        while (await bench.ask(messages[-1])).status is BUSY:
+            pass
         bench.send(run(1))
         await bench.answer()
 
-    bench = Bench(script, frame_gap=12)
-    assert bench.frames == [dict(enumerate(words))]
+    assert Bench(script).frames == [dict(enumerate(words))]
 
 
 def test_other_replies_do_not_split_a_part():
@@ -349,7 +348,7 @@ def test_abort(begun):
     assert bench.frames[-3:] == [dict(enumerate(frame_of(tag))) for tag in range(3)]
 
 
-@pytest.mark.parametrize("run_clocks", range(1, 100, 7))
+@pytest.mark.parametrize("run_clocks", range(1, 120, 17))
 def test_abort_at_any_time(run_clocks):
     """An answer is either complete and before the reply to ABORT, or never is."""
 
@@ -370,7 +369,7 @@ def test_abort_at_any_time(run_clocks):
     Bench(script, run_clocks=run_clocks, outputs=20)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_damaged_messages_have_no_effect(seed):
     """A wrong bit anywhere between the ENDs; also cut messages, garbage, empty frames."""
     rng = random.Random(seed)
@@ -396,31 +395,25 @@ def test_damaged_messages_have_no_effect(seed):
     assert bench.loaded == [(Kind.PROGRAM, 63, 2, 1, 0x544332211)]
 
 
-@pytest.mark.parametrize("size", [MAX_MESSAGE, MAX_MESSAGE + 1, MAX_MESSAGE + 2, 3 * MAX_MESSAGE])
-def test_overlong_messages(size):
-    body = bytes([Command.HELLO, 2]) + bytes(size - 6)
-    message = body + struct.pack("<I", zlib.crc32(body))
-    fits = size <= MAX_MESSAGE
-
+def test_messages_too_long_or_short():
     async def script(bench):
-        bench.send(slip(message) + request(Command.HELLO, 3))
-        if fits:
+        dropped = 0
+        for size in (
+            *range(1, 7),
+            MAX_MESSAGE,
+            MAX_MESSAGE + 1,
+            MAX_MESSAGE + 2,
+            2 * MAX_MESSAGE + 9,
+        ):
+            body = (bytes([Command.HELLO, 2]) + bytes(MAX_MESSAGE * 3))[: max(0, size - 4)]
+            message = (body + struct.pack("<I", zlib.crc32(body)))[:size]
+            bench.send(slip(message) + request(Command.HELLO, 3))
+            if 6 <= size <= MAX_MESSAGE:
+                assert (await bench.reply()).tag == 2
+            else:
+                dropped += 1
             reply = await bench.reply()
-            assert (reply.tag, parse_hello(reply.payload)) == (2, hello())
-        reply = await bench.reply()
-        assert (reply.tag, parse_hello(reply.payload)) == (3, hello(dropped=int(not fits)))
-
-    Bench(script)
-
-
-@pytest.mark.parametrize("size", range(1, 6))
-def test_messages_too_short(size):
-    body = bytes([Command.HELLO, 2])[: max(0, size - 4)]
-    message = (body + struct.pack("<I", zlib.crc32(body)))[:size]
-
-    async def script(bench):
-        reply = await bench.ask(slip(message) + request(Command.HELLO, 3))
-        assert parse_hello(reply.payload) == hello(dropped=1)
+            assert (reply.tag, parse_hello(reply.payload)) == (3, hello(dropped=dropped))
 
     Bench(script)
 
@@ -433,7 +426,7 @@ def test_dropped_count_saturates():
     Bench(script)
 
 
-@pytest.mark.parametrize("cut", [1, 5, 12, 16, 30, 60, 90])
+@pytest.mark.parametrize("cut", [1, 12, 30, 60, 70])
 def test_reset_in_the_middle(cut):
     frame = frame_of(5, 8)
     messages = b"".join(frame_requests(frame)) + run(1)
@@ -453,7 +446,7 @@ def test_reset_in_the_middle(cut):
 
 
 @pytest.mark.parametrize("lies", [False, True])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_bound_beside_hostile_neighbours(seed, lies):
     """A machine that never answers, or says anything at any time: HELLO and ABORT are in time."""
     rng = random.Random(seed)
@@ -463,7 +456,7 @@ def test_bound_beside_hostile_neighbours(seed, lies):
     late = []
 
     async def script(bench):
-        for _ in range(6):
+        for _ in range(3):
             bench.send(b"".join(rng.sample(others, 3)))
             command = rng.choice([Command.HELLO, Command.ABORT])
             bench.send(request(command, 77))
@@ -478,9 +471,10 @@ def test_bound_beside_hostile_neighbours(seed, lies):
         return None
 
     async def tolerant(bench):
+        bench.lies = lies
         bench.joiner.feed = no_parts  # what a lying machine makes of answers is its own affair
         await script(bench)
 
-    Bench(tolerant, takes=False, lies=lies, outputs=40, seed=seed)
-    assert len(late) == 6
+    Bench(tolerant, takes=False, outputs=40, seed=seed)
+    assert len(late) == 3
     assert max(late) <= ANSWER_CLOCKS

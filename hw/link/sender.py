@@ -69,9 +69,9 @@ class Sender(wiring.Component):
         # the line's `ready` reaches further. So there are two clocks from a step to its byte.
         self._free, self._put = Signal(), Signal()
         self._ending, self._closing = Signal(), Signal()  # the CRC is next; it is sent
-        self._step, self._tail = Signal(5), Signal(range(CRC_BYTES))
-        self._place, self._ended = Signal(len(self.place)), Signal()
-        valid, byte, last = Signal(), Signal(8), Signal()
+        self._step, self._tail = Signal(5, name="step"), Signal(range(CRC_BYTES), name="tail")
+        self._place, self._ended = Signal(len(self.place), name="at"), Signal()
+        valid, byte, last = Signal(name="valid"), Signal(8), Signal()
         crc, fresh = Signal(32, init=ONES), Signal()
         value = self._table(m) | Mux(self._closing, ~crc[:8], 0)
         m.d.comb += [
@@ -135,7 +135,7 @@ class Sender(wiring.Component):
         step, place, part = self._step, self._place, self._step[-1]
         reply = self.reply.payload
         short = (reply.command != Command.HELLO) | (reply.status != Status.OK)
-        ends, full = Signal(), Signal()
+        ends, full = Signal(name="ends"), Signal(name="full")
         wait = Signal(2)
         m.d.sync += [
             ends.eq((step == _REPLY_BYTES - 1) | ((step == 2) & short) | (step == _OUTPUT - 1)),

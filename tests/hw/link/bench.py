@@ -56,8 +56,7 @@ class Bench:
         self.dut = HostPort(machine)
         sim = Simulator(ResetInserter(self.reset)(self.dut))
         sim.add_clock(1e-6)
-        for process in (self._send, self._receive, self._router, self._machine, self._watch):
-            sim.add_testbench(process, background=True)
+        sim.add_testbench(self._parties, background=True)
 
         async def run_script(ctx):
             self._ctx = ctx
@@ -113,77 +112,95 @@ class Bench:
     def _stalls(self):
         return self.rng.random() < self.stall
 
-    async def _watch(self, ctx):
-        dut, word = self.dut, self.dut.load.payload
+    async def _parties(self, ctx):
+        """All of them, a clock at a time: what they set, and what becomes of it in that clock."""
+        parties = [self._send(), self._receive(), self._router(), self._machine(), self._watch()]
+        wanted = [next(party) for party in parties]
+        signals = list(dict.fromkeys(name for names in wanted for name in names))
+        ports = [self._port(name) for name in signals]
+        settings, last = [], {}
+        for party in parties:
+            settings.append(party.send(None))
         while True:
-            samples = ctx.tick().sample(
-                dut.start, dut.abort, dut.load.valid, *(word[n] for n in NAMES)
-            )
-            _, _, start, abort, valid, *values = await samples
+            for setting in settings:
+                for name, value in setting.items():
+                    if last.get(name) != value:
+                        ctx.set(self._port(name), value)
+                        last[name] = value
+            _, _, *values = await ctx.tick().sample(*ports)
+            seen = dict(zip(signals, values, strict=True))
+            settings = [party.send(seen) for party in parties]
+
+    def _port(self, name):
+        """``i.valid`` of the port, or the bench's own reset."""
+        if name == "reset":
+            return self.reset
+        found = self.dut
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+
+    def _watch(self):
+        yield ["start", "abort", "load.valid", *(f"load.p.{name}" for name in NAMES)]
+        while True:
+            seen = yield {}
+            start, abort = seen["start"], seen["abort"]
             self.clock += 1
             assert self.clock < self.limit, "the simulation does not end"
             self.starts += start
             self.aborts += abort
             assert not (start and self.running), "started twice"
             self.running = (self.running or start) and not abort
-            if valid:
+            if seen["load.valid"]:
                 assert not self.running, "a word is loaded while the program runs"
-                self.loaded.append(tuple(values))
+                self.loaded.append(tuple(seen[f"load.p.{name}"] for name in NAMES))
                 self.load_clocks.append(self.clock)
 
-    async def _send(self, ctx):
-        stream = self.dut.i
+    def _send(self):
+        yield ["i.ready", "reset"]
         while True:
             if not self.to_send or self._stalls():
-                await ctx.tick()
+                yield {"i.valid": 0}
                 continue
-            ctx.set(stream.payload, self.to_send[0])
-            ctx.set(stream.valid, 1)
-            ready = reset = 0
-            while not ready and not reset:
-                _, _, ready, reset = await ctx.tick().sample(stream.ready, self.reset)
-            ctx.set(stream.valid, 0)
-            self.sent_clocks.append(self.clock)
+            seen = yield {"i.valid": 1, "i.payload": self.to_send[0]}
+            while not seen["i.ready"] and not seen["reset"]:
+                seen = yield {}
             if self.to_send:
                 self.to_send.popleft()
 
-    async def _receive(self, ctx):
-        stream, held = self.dut.o, None
+    def _receive(self):
+        yield ["o.valid", "o.payload", "reset"]
+        held = None
         while True:
-            ctx.set(stream.ready, self.host_reads and not self._stalls())
-            _, _, valid, ready, byte, reset = await ctx.tick().sample(
-                stream.valid, stream.ready, stream.payload, self.reset
-            )
+            ready = self.host_reads and not self._stalls()
+            seen = yield {"o.ready": int(ready)}
+            valid, byte = seen["o.valid"], seen["o.payload"]
             if held is not None:
                 assert (valid, byte) == (1, held), "an offered byte was changed or withdrawn"
-            held = byte if valid and not ready and not reset else None
-            if not (valid and ready and not reset):
-                continue
-            for reply in self.decoder.feed([byte]):
-                self.reply_clocks.append((reply.command, self.clock))
-                if reply.command == Command.RUN and not reply.status:
-                    answer = self.joiner.feed(reply)
-                    self.answers += [] if answer is None else [answer]
-                else:
-                    self.replies.append(reply)
-            assert self.decoder.dropped == 0
+            held = byte if valid and not ready and not seen["reset"] else None
+            if valid and ready and not seen["reset"]:
+                self._received(byte)
 
-    async def _router(self, ctx):
+    def _received(self, byte):
+        for reply in self.decoder.feed([byte]):
+            self.reply_clocks.append((reply.command, self.clock))
+            if reply.command == Command.RUN and not reply.status:
+                answer = self.joiner.feed(reply)
+                self.answers += [] if answer is None else [answer]
+            else:
+                self.replies.append(reply)
+        assert self.decoder.dropped == 0
+
+    def _router(self):
         """Takes the frame's words; they are the next image's until `frame_taken`."""
-        stream, held, gap = self.dut.frame, None, 0
+        names = ("frame.valid", "frame.p.data", "frame.p.address", "frame.p.kind", "abort", "reset")
+        yield names
+        held, gap = None, 0
         while True:
             gap = max(0, gap - 1)
-            ctx.set(stream.ready, self.takes and not gap and not self._stalls())
-            samples = ctx.tick().sample(
-                stream.valid,
-                stream.ready,
-                stream.p.data,
-                stream.p.address,
-                stream.p.kind,
-                self.dut.abort,
-                self.reset,
-            )
-            _, _, valid, ready, word, address, kind, abort, reset = await samples
+            ready = self.takes and not gap and not self._stalls()
+            seen = yield {"frame.ready": int(ready)}
+            valid, word, address, kind, abort, reset = (seen[name] for name in names)
             if held is not None:
                 assert (valid, word, address) == (1, *held), "a word was changed or withdrawn"
             held = (word, address) if valid and not (ready or abort or reset) else None
@@ -195,34 +212,31 @@ class Bench:
             if abort or reset:
                 self.next_frame = {}
 
-    async def _machine(self, ctx):
+    def _machine(self):
         """The sequencer and the readout."""
-        dut, image, left, shown = self.dut, 0, None, []
+        yield ["place", "frame_ready", "abort", "reset"]
+        image, left, ready = 0, None, 0
+        outputs = [0, 0]
+        told = {"frame_taken": 0, "image_done": 0}
         while True:
             pulses = dict.fromkeys(("frame_taken", "image_done"), 0)
             if self.lies:
                 pulses = {name: int(self.rng.random() < 0.2) for name in pulses}
-            elif left is None and self.takes and ctx.get(dut.frame_ready) and not self._stalls():
+            elif left is None and self.takes and ready and not self._stalls():
                 pulses["frame_taken"], left = 1, self.run_clocks
+                self.frames.append(self.next_frame)
+                self.next_frame = {}
             elif left is not None:
                 left -= 1
                 if left == 0:
                     pulses["image_done"], left = 1, None
-            for name, value in pulses.items():
-                ctx.set(getattr(dut, name), value)
-            samples = ctx.tick().sample(dut.place, dut.abort, self.reset)
-            _, _, place, abort, reset = await samples
-            if pulses["frame_taken"] and not self.lies:
-                self.frames.append(self.next_frame)
-                self.next_frame = {}
-            if pulses["image_done"]:
-                ctx.set(dut.label, image * 0x101)
-                ctx.set(dut.clocks, self.run_clocks | 0xDBC0_0000)
-                image += 1
-            shown.append(self.readout(image - 1, place))
-            ctx.set(dut.output, shown[-2] if len(shown) > 1 else 0)
-            if abort or reset:
-                left = None
+                    told |= {"label": image * 0x101, "clocks": self.run_clocks | 0xDBC0_0000}
+                    image += 1
+            seen = yield told | pulses | {"output": outputs[0]}
+            outputs = [outputs[1], self.readout(image - 1, seen["place"])]
+            ready = seen["frame_ready"] and not pulses["frame_taken"]
+            if seen["abort"] or seen["reset"]:
+                left, ready = None, 0
 
 
 NAMES = ("kind", "core", "index", "last", "data")

@@ -299,7 +299,7 @@ def test_the_next_image_begins_behind_the_answer():
 
 def test_frames_wait_in_the_buffer():
     """What does not fit is refused, nothing is lost."""
-    words = frame_of(1, 2500, 28)
+    words = frame_of(1, 550)
     messages = list(frame_requests(words))
 
     async def script(bench):

@@ -31,7 +31,7 @@ from spikewright.hw.neuron.fire import Fire
 from spikewright.machine.blocks import Machine
 from spikewright.machine.configuration import AxisEntry
 
-__all__ = ["Core", "trace_layout"]
+__all__ = ["Core", "core_signature", "trace_layout"]
 
 
 def trace_layout(machine: Machine) -> data.StructLayout:
@@ -50,14 +50,32 @@ def trace_layout(machine: Machine) -> data.StructLayout:
     )
 
 
+def core_signature(machine: Machine) -> wiring.Signature:
+    """The members of :class:`Core`."""
+    router = Layouts(machine).router
+    return wiring.Signature(
+        {
+            "index": In(machine.widths["core"]),
+            "load": In(link_layout(machine)),
+            "load_next": Out(link_layout(machine)),
+            "received": In(received_layout(router)),
+            "o": Out(stream.Signature(router)),
+            "done": Out(1),
+            "trace": Out(trace_layout(machine)),
+        }
+    )
+
+
 class Core(wiring.Component):
-    """Core `index` of a machine: gathers spike words, integrates, decides, sends spike words.
+    """A core of a machine: gathers spike words, integrates, decides, sends spike words.
 
     Throughput: an event a clock in all lanes, or a word of the field a clock, or a slot of each
     fire unit a clock, whichever lasts longest.
 
     Members
     -------
+    index
+        Which core it is, a constant: all cores of a machine are one module.
     load, load_next
         The load chain.
     received
@@ -70,19 +88,10 @@ class Core(wiring.Component):
         See :func:`trace_layout`.
     """
 
-    def __init__(self, machine: Machine, index: int) -> None:
-        self.machine, self.index = machine, index
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
         self.layouts = Layouts(machine)
-        super().__init__(
-            {
-                "load": In(link_layout(machine)),
-                "load_next": Out(link_layout(machine)),
-                "received": In(received_layout(self.layouts.router)),
-                "o": Out(stream.Signature(self.layouts.router)),
-                "done": Out(1),
-                "trace": Out(trace_layout(machine)),
-            }
-        )
+        super().__init__(core_signature(machine))
 
     def elaborate(self, platform):
         m = Module()

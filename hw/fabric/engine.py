@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import ClockSignal, Instance, Module, ResetInserter, ResetSignal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from spikewright.hw.cores.streams import Layouts, record_layout
-from spikewright.hw.fabric.core import Core, trace_layout
+from spikewright.hw.fabric.core import Core, core_signature, trace_layout
 from spikewright.hw.fabric.readout import Readout
 from spikewright.hw.fabric.router import Router
 from spikewright.hw.fabric.sequencer import Sequencer
@@ -19,6 +19,11 @@ __all__ = ["Engine"]
 
 class Engine(wiring.Component):
     """Runs the program on frames as they come; the next one comes in while one is computed.
+
+    Parameters
+    ----------
+    core_module
+        Where cores are instances of a Verilog module, its name.
 
     Members
     -------
@@ -39,8 +44,8 @@ class Engine(wiring.Component):
         What the fire units of each core decide.
     """
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
+    def __init__(self, machine: Machine, core_module: str | None = None) -> None:
+        self.machine, self._core_module = machine, core_module
         self.layouts = Layouts(machine)
         self.readout = Readout(machine)
         super().__init__(
@@ -71,10 +76,10 @@ class Engine(wiring.Component):
         connect(m, flipped(self.load), sequencer.load)
         link = sequencer.o
         for index in range(machine.cores):
-            core = Core(machine, index)
-            m.submodules[f"core_{index}"] = ResetInserter(self.abort)(core)
+            core = self._core(m, index)
             connect(m, core.o, router.i[index])
             m.d.comb += [
+                core.index.eq(index),
                 core.load.eq(link),
                 core.received.eq(router.received[index]),
                 router.done[index].eq(core.done),
@@ -95,6 +100,20 @@ class Engine(wiring.Component):
         ]
         self._add_readout(m, sequencer, router)
         return m
+
+    def _core(self, m, index):
+        """The ports of a core."""
+        if self._core_module is None:
+            core = Core(self.machine)
+            m.submodules[f"core_{index}"] = ResetInserter(self.abort)(core)
+            return core
+        signature = core_signature(self.machine)
+        ports = signature.create(path=(f"core_{index}",))
+        pins = {"i_clk": ClockSignal(), "i_rst": ResetSignal() | self.abort}
+        for path, member, signal in signature.flatten(ports):
+            pins[f"{'i' if member.flow is In else 'o'}_{'__'.join(path)}"] = signal
+        m.submodules[f"core_{index}"] = Instance(self._core_module, **pins)
+        return ports
 
     def _add_readout(self, m, sequencer, router):
         m.submodules.readout = readout = ResetInserter(self.abort)(self.readout)

@@ -75,7 +75,7 @@ class LoadNode(wiring.Component):
         See :func:`record_write_layout`.
     """
 
-    def __init__(self, machine: Machine, core: int) -> None:
+    def __init__(self, machine: Machine, core: int | Value) -> None:
         self.machine, self.core = machine, core
         link = link_layout(machine)
         axis, rows = AxisEntry.size(machine.widths), row_bits(machine)

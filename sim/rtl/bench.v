@@ -1,7 +1,8 @@
 // Bench of the accelerator's top: executes a script, records what comes out. See script.py.
 //
 // Everything that happens in every clock happens here; cocotb starts the bench and waits for its
-// end. SPIKEWRIGHT_TRACE is defined if the top is built with trace.
+// end. SPIKEWRIGHT_TRACE is defined if the top is built with
+// trace, SPIKEWRIGHT_ACTIVITY if it tells what its cores do.
 //
 // Plusargs: script, log, trace (files), stalls (of 65536), seed, patience (clocks); without a trace
 // file, records are taken and counted, but not kept.
@@ -60,6 +61,8 @@ module bench #(
         .trace__payload(trace_payload),
         .trace__valid(trace_valid),
         .trace__ready(trace_ready),
+`endif
+`ifdef SPIKEWRIGHT_ACTIVITY
         .activity(activity),
         .busy(busy),
 `endif
@@ -68,6 +71,8 @@ module bench #(
 `ifndef SPIKEWRIGHT_TRACE
     assign trace_payload = 0;
     assign trace_valid = 0;
+`endif
+`ifndef SPIKEWRIGHT_ACTIVITY
     assign activity = 0;
     assign busy = 0;
 `endif

@@ -209,8 +209,8 @@ def build_simulator(
     """Compile `verilog`, whose top is ``spikewright_top``, or find it in `cache`.
 
     `trace_bits` are those of a trace record, None for a top without trace; `trace_waits` says
-    whether records wait until they are taken. `optimisation` is the compiler's. Raises
-    SpikewrightError for a missing tool or a failed build.
+    whether records wait until they are taken, and the top tells what its cores do. `optimisation`
+    is the compiler's. Raises SpikewrightError for a missing tool or a failed build.
     """
     require_tools()
     files = {"top.v": verilog, "bench.v": BENCH.read_text()}
@@ -257,6 +257,7 @@ def _options(cores: int, trace_bits: int | None, trace_waits: bool) -> list[str]
         f"-GTRACE_BITS={trace_bits or 1}",
         f"-GTRACE_WAITS={int(trace_waits)}",
         *(["-DSPIKEWRIGHT_TRACE"] if trace_bits else []),
+        *(["-DSPIKEWRIGHT_ACTIVITY"] if trace_bits and trace_waits else []),
     ]
 
 

@@ -1,0 +1,85 @@
+"""The machine with its host port, and its Verilog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.hdl import Module, Value, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from spikewright.hw.fabric.core import Core
+from spikewright.hw.fabric.engine import Engine
+from spikewright.hw.link.port import HostPort
+from spikewright.machine.blocks import Machine
+
+__all__ = ["Top", "generate"]
+
+
+class Top(wiring.Component):
+    """One machine in one clock domain; its reset is synchronous and needs one clock.
+
+    Members
+    -------
+    i, o
+        Bytes from and to the host, as :mod:`spikewright.machine.link` says.
+    trace
+        With `traced` only: in each clock in which a core decides, what all of them do
+        (:func:`~spikewright.hw.fabric.core.trace_layout`, core 0 in the low bits). Nothing waits
+        for `ready`.
+    """
+
+    def __init__(
+        self, machine: Machine, *, traced: bool = False, core_module: str | None = None
+    ) -> None:
+        self.engine = Engine(machine, core_module)
+        self.machine, self.traced = machine, traced
+        members: dict[str, Any] = {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
+        if traced:
+            bits = len(Value.cast(self.engine.trace))
+            members["trace"] = Out(stream.Signature(unsigned(bits)))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.engine = engine = self.engine
+        m.submodules.port = port = HostPort(self.machine)
+        connect(m, flipped(self.i), port.i)
+        connect(m, port.o, flipped(self.o))
+        connect(m, port.load, engine.load)
+        connect(m, port.frame, engine.frame)
+        m.d.comb += [
+            engine.start.eq(port.start),
+            engine.abort.eq(port.abort),
+            engine.frame_ready.eq(port.frame_ready),
+            engine.address.eq(port.place),
+            port.frame_taken.eq(engine.frame_taken),
+            port.image_done.eq(engine.image_done),
+            port.label.eq(engine.label),
+            port.clocks.eq(engine.clocks),
+            port.output.eq(engine.output),
+        ]
+        if self.traced:
+            decides = Value.cast(0)
+            for core in engine.trace:
+                decides |= core.valid
+            m.d.comb += [
+                self.trace.valid.eq(decides),
+                self.trace.payload.eq(Value.cast(engine.trace)),
+            ]
+        return m
+
+
+def generate(machine: Machine, *, traced: bool = False, name: str = "spikewright_top") -> str:
+    """The top as Verilog 2001, with ports `clk`, `rst` and those of :class:`Top`.
+
+    All cores are instances of one module.
+    """
+    core_module = f"{name}_core"
+    top = Top(machine, traced=traced, core_module=core_module)
+    parts = ((Core(machine), core_module), (top, name))
+    return "".join(
+        verilog.convert(part, name=called, emit_src=False, strip_internal_attrs=True)
+        for part, called in parts
+    )

@@ -85,7 +85,7 @@ class Executor(wiring.Component):
                 "run": Out(1),
                 "start": Out(1),
                 "abort": Out(1),
-                "outputs": Out(16),
+                "outputs": Out(range(machine.outputs + 1)),
                 "reply": Out(stream.Signature(REPLY)),
             }
         )

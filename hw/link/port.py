@@ -12,7 +12,7 @@ from spikewright.hw.link.frames import FrameFeeder
 from spikewright.hw.link.receiver import Receiver
 from spikewright.hw.link.sender import Sender
 from spikewright.hw.slip import SlipDecoder, SlipEncoder
-from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.blocks import WORD, Machine, address_bits
 
 __all__ = ["HostPort", "Runs"]
 
@@ -103,7 +103,7 @@ class HostPort(wiring.Component):
                 "image_done": In(1),
                 "label": In(16),
                 "clocks": In(32),
-                "place": Out(16),
+                "place": Out(address_bits(machine.outputs)),
                 "output": In(signed(WORD)),
             }
         )

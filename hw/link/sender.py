@@ -23,7 +23,7 @@ CRC_BYTES = 4
 class Sender(wiring.Component):
     """Sends a reply, or a part of an answer, at a time; replies go first.
 
-    Throughput: a byte every other clock, and one clock more an output; CRC-32 included.
+    Throughput: a byte every other clock; two clocks more an output, and six more the CRC.
 
     Members
     -------
@@ -55,7 +55,7 @@ class Sender(wiring.Component):
                 "tag": In(8),
                 "label": In(16),
                 "clocks": In(32),
-                "outputs": In(16),
+                "outputs": In(range(machine.outputs + 1)),
                 "place": Out(address_bits(machine.outputs)),
                 "output": In(signed(WORD)),
                 "answered": Out(1),
@@ -70,7 +70,7 @@ class Sender(wiring.Component):
         self._free, self._put = Signal(), Signal()
         self._ending, self._closing = Signal(), Signal()  # the CRC is next; it is sent
         self._step, self._tail = Signal(5, name="step"), Signal(range(CRC_BYTES), name="tail")
-        self._place, self._ended = Signal(len(self.place), name="at"), Signal()
+        self._place, self._ended = Signal.like(self.outputs, name="at"), Signal()
         valid, byte, last = Signal(name="valid"), Signal(8), Signal()
         crc, fresh = Signal(32, init=ONES), Signal()
         value = self._table(m) | Mux(self._closing, ~crc[:8], 0)

@@ -84,7 +84,8 @@ class HostPort(wiring.Component):
     frame_ready, frame_taken
         All words of a frame have gone; it is taken, and the next may come.
     image_done, label, clocks
-        The image is done. The two are read until the next frame is taken.
+        The image is done. The two are read until the next frame is taken, `clocks` and the readout
+        also behind `abort`, as what has been begun of an answer is sent.
     place, output
         The readout's read port, of two clocks.
     """

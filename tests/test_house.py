@@ -41,7 +41,6 @@ TESTED_BY = {
     "hw/cells/family.py": "hw/cells/test_arithmetic.py",
     "hw/link/crc.py": "hw/link/test_port.py",
     "hw/link/executor.py": "hw/link/test_port.py",
-    "hw/link/frames.py": "hw/link/test_port.py",
     "hw/link/receiver.py": "hw/link/test_port.py",
     "hw/link/sender.py": "hw/link/test_port.py",
     "spikewright/machine/blocks.py": "sim/interpreter/test_interpreter.py",

@@ -6,8 +6,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikewright.hw.cores.streams import record_layout
 from spikewright.hw.link.receiver import MESSAGE, Receiver
-from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.blocks import Machine
 from spikewright.machine.link import (
     ALL,
     MAX_MESSAGE,
@@ -18,8 +19,9 @@ from spikewright.machine.link import (
     depth,
     row_words,
 )
+from spikewright.machine.loading import LoadWord
 
-__all__ = ["BYTES", "REPLY", "Executor", "load_layout"]
+__all__ = ["BYTES", "REPLY", "Executor"]
 
 BYTES = data.StructLayout({"valid": 1, "data": 8, "first": 1})
 """A byte of a good FRAME, from byte 2 on; `first` marks that one."""
@@ -28,12 +30,6 @@ REPLY = data.StructLayout({"command": 7, "tag": 8, "status": 2})
 """A reply; the sender knows what else belongs to a HELLO's."""
 
 _HEAD = 6
-
-
-def load_layout(machine: Machine) -> data.StructLayout:
-    """A word of the load chain."""
-    core = machine.widths["core"]
-    return data.StructLayout({"data": WORD, "index": 16, "core": core, "kind": 4, "last": 1})
 
 
 class Executor(wiring.Component):
@@ -80,12 +76,12 @@ class Executor(wiring.Component):
                 "waiting": In(1),
                 "running": In(1),
                 "room": In(1),
-                "load": Out(stream.Signature(load_layout(machine))),
+                "load": Out(stream.Signature(record_layout(LoadWord, machine))),
                 "frame": Out(BYTES),
                 "run": Out(1),
                 "start": Out(1),
                 "abort": Out(1),
-                "outputs": Out(16),
+                "outputs": Out(range(machine.outputs + 1)),
                 "reply": Out(stream.Signature(REPLY)),
             }
         )

@@ -6,13 +6,14 @@ from amaranth.hdl import Module, ResetInserter, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from spikewright.hw.cores.streams import Layouts
-from spikewright.hw.link.executor import Executor, load_layout
+from spikewright.hw.cores.streams import Layouts, record_layout
+from spikewright.hw.link.executor import Executor
 from spikewright.hw.link.frames import FrameFeeder
 from spikewright.hw.link.receiver import Receiver
 from spikewright.hw.link.sender import Sender
 from spikewright.hw.slip import SlipDecoder, SlipEncoder
-from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.blocks import WORD, Machine, address_bits
+from spikewright.machine.loading import LoadWord
 
 __all__ = ["HostPort", "Runs"]
 
@@ -83,7 +84,8 @@ class HostPort(wiring.Component):
     frame_ready, frame_taken
         All words of a frame have gone; it is taken, and the next may come.
     image_done, label, clocks
-        The image is done. The two are read until the next frame is taken.
+        The image is done. The two are read until the next frame is taken, `clocks` and the readout
+        also behind `abort`, as what has been begun of an answer is sent.
     place, output
         The readout's read port, of two clocks.
     """
@@ -94,7 +96,7 @@ class HostPort(wiring.Component):
             {
                 "i": In(stream.Signature(8)),
                 "o": Out(stream.Signature(8)),
-                "load": Out(stream.Signature(load_layout(machine))),
+                "load": Out(stream.Signature(record_layout(LoadWord, machine))),
                 "frame": Out(stream.Signature(Layouts(machine).router)),
                 "start": Out(1),
                 "abort": Out(1),
@@ -103,7 +105,7 @@ class HostPort(wiring.Component):
                 "image_done": In(1),
                 "label": In(16),
                 "clocks": In(32),
-                "place": Out(16),
+                "place": Out(address_bits(machine.outputs)),
                 "output": In(signed(WORD)),
             }
         )

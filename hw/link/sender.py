@@ -23,7 +23,7 @@ CRC_BYTES = 4
 class Sender(wiring.Component):
     """Sends a reply, or a part of an answer, at a time; replies go first.
 
-    Throughput: a byte every other clock, and one clock more an output; CRC-32 included.
+    Throughput: a byte every other clock; two clocks more an output, and six more the CRC.
 
     Members
     -------
@@ -35,7 +35,8 @@ class Sender(wiring.Component):
         An image is done, and is to be answered. No part is begun without it, but what has begun
         is sent.
     tag, label, clocks, outputs
-        Of that image, and how many outputs it has. They stay while it is answered.
+        Of that image, and how many outputs it has. They stay while it is answered;
+        of `label` it is enough that it is there with `answer`.
     place, output
         The readout's read port, of two clocks.
     answered
@@ -55,7 +56,7 @@ class Sender(wiring.Component):
                 "tag": In(8),
                 "label": In(16),
                 "clocks": In(32),
-                "outputs": In(16),
+                "outputs": In(range(machine.outputs + 1)),
                 "place": Out(address_bits(machine.outputs)),
                 "output": In(signed(WORD)),
                 "answered": Out(1),
@@ -70,7 +71,8 @@ class Sender(wiring.Component):
         self._free, self._put = Signal(), Signal()
         self._ending, self._closing = Signal(), Signal()  # the CRC is next; it is sent
         self._step, self._tail = Signal(5, name="step"), Signal(range(CRC_BYTES), name="tail")
-        self._place, self._ended = Signal(len(self.place), name="at"), Signal()
+        self._place, self._ended = Signal.like(self.outputs, name="at"), Signal()
+        self._label = Signal.like(self.label, reset_less=True)
         valid, byte, last = Signal(name="valid"), Signal(8), Signal()
         crc, fresh = Signal(32, init=ONES), Signal()
         value = self._table(m) | Mux(self._closing, ~crc[:8], 0)
@@ -114,7 +116,7 @@ class Sender(wiring.Component):
             Const(_REPLY | Command.RUN, 8),
             self.tag,
             Const(Status.OK, 8),
-            *(self.label.word_select(k, 8) for k in range(2)),
+            *(self._label.word_select(k, 8) for k in range(2)),
             *(self.clocks.word_select(k, 8) for k in range(4)),
             *(Cat(self._place, Const(0, 16)).word_select(k, 8) for k in range(2)),
             *(self.output.as_unsigned().word_select(k, 8) for k in range(4)),
@@ -145,6 +147,7 @@ class Sender(wiring.Component):
         with m.FSM(name="state") as fsm:
             with m.State("IDLE"):
                 m.d.sync += [step.eq(Mux(self.reply.valid, 0, _PART)), self._tail.eq(0)]
+                m.d.sync += self._label.eq(self.label)  # `abort` may reset it
                 with m.If(~self.answer):
                     m.d.sync += place.eq(0)
                 with m.If(self.reply.valid | self.answer):

@@ -98,7 +98,8 @@ class Kind(enum.IntEnum):
     PARAMETERS = 6
     """The fire unit above the address in its memory, as on the load chain."""
     OUTPUTS = 7
-    """At index 0: how many outputs RUN answers. It is the host port's own; 0 after reset."""
+    """At index 0: how many outputs RUN answers, at most the machine's `outputs`. It is the host
+    port's own; 0 after reset."""
 
 
 def depth(machine: Machine, kind: Kind) -> int:

@@ -79,7 +79,7 @@ class SenderSpec(Elaboratable):
             inside("dut.step", 5),
             inside("dut.wait", 2),
         )
-        tail, at = inside("dut.tail", 2), inside("dut.at", len(dut.place))
+        tail, at = inside("dut.tail", 2), inside("dut.at", len(dut.outputs))
         ends, full = inside("dut.ends", 1), inside("dut.full", 1)
         waited, first = Signal(3), Signal(init=1)
         limit = Mux(first, FIRST, OTHER)

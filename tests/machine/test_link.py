@@ -31,6 +31,7 @@ from spikewright.machine.link import (
     slip,
     write_requests,
 )
+from spikewright.machine.loading import LoadKind
 
 MACHINE = Machine()
 WORDS = st.integers(0, (1 << 36) - 1)
@@ -92,6 +93,14 @@ def test_writes_that_do_not_fit():
         next(write_requests(wide, Kind.WEIGHTS, 0, 0, [0]))
     with pytest.raises(ValueError, match="longer than"):
         request(Command.HELLO, 0, bytes(MAX_MESSAGE))
+
+
+def test_kinds_are_those_of_the_load_chain():
+    kinds = {kind.name: kind.value for kind in Kind}
+    others = {kind.name: kind.value for kind in LoadKind}
+    own = kinds.pop("OUTPUTS")
+    assert own not in others.values()
+    assert kinds.items() <= others.items()
 
 
 def test_depths():

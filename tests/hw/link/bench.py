@@ -237,6 +237,7 @@ class Bench:
             ready = seen["frame_ready"] and not pulses["frame_taken"]
             if seen["abort"] or seen["reset"]:
                 left, ready = None, 0
+                told["label"] = 0xDEAD  # the readout forgets
 
 
 NAMES = ("kind", "core", "index", "last", "data")

@@ -74,7 +74,7 @@ def test_hello(stall):
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
 def test_loads_every_memory(stall):
-    images = {kind: rows_of(kind, min(230, depth(MACHINE, kind)), kind) for kind in Kind}
+    images = {kind: rows_of(kind, min(30, depth(MACHINE, kind)), kind) for kind in Kind}
     cores = dict.fromkeys(Kind, 63) | {Kind.WEIGHTS: 1, Kind.PARAMETERS: 0}
 
     async def script(bench):
@@ -102,7 +102,7 @@ def test_write_up_to_the_end_of_a_memory():
 
 def test_throughput_of_loading():
     """A byte a clock on the line: messages are executed while the next comes in."""
-    messages = list(write_requests(MACHINE, Kind.PROGRAM, 63, 0, rows_of(Kind.PROGRAM, 290)))
+    messages = list(write_requests(MACHINE, Kind.PROGRAM, 63, 0, rows_of(Kind.PROGRAM, 240)))
 
     async def script(bench):
         for message in messages:
@@ -194,10 +194,10 @@ def test_unknown_commands():
     Bench(script)
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("stall", [0.0, 0.3])
 def test_frames(stall):
     """Every number of bytes a word; the words come out with their addresses."""
-    frames = [frame_of(low, 30, low) for low in (0, 4, 5, 12, 20, 28, 35)]
+    frames = [frame_of(low, 12, low) for low in (0, 4, 5, 12, 20, 28, 35)]
 
     async def script(bench):
         for tag, words in enumerate(frames):
@@ -227,7 +227,7 @@ def test_throughput_of_frames(low, clocks):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "stall"), [(0, 0), (1, 0), (3, 0.5), (15, 0), (16, 0), (17, 0.5), (32, 0), (40, 0)]
+    ("outputs", "stall"), [(0, 0), (1, 0), (3, 0.5), (15, 0), (16, 0), (17, 0.5), (32, 0), (64, 0)]
 )
 def test_runs_one_after_the_other(outputs, stall):
     frames = [frame_of(seed, 3) for seed in range(2)]
@@ -274,7 +274,7 @@ def test_two_runs_and_what_is_refused():
         assert (await bench.answer()).tag == 5
         assert bench.starts == 2
 
-    bench = Bench(script, run_clocks=3000)
+    bench = Bench(script, run_clocks=1500)
     assert bench.frames == [dict(enumerate(frames[n])) for n in (0, 1, 0)]
     assert len(bench.loaded) == 1
 
@@ -299,7 +299,7 @@ def test_the_next_image_begins_behind_the_answer():
 
 def test_frames_wait_in_the_buffer():
     """What does not fit is refused, nothing is lost."""
-    words = frame_of(1, 550)
+    words = frame_of(1, 410)
     messages = list(frame_requests(words))
 
     async def script(bench):
@@ -307,6 +307,7 @@ def test_frames_wait_in_the_buffer():
         statuses = [(await bench.ask(message)).status for message in messages]
         assert statuses == [OK, OK, BUSY]
         bench.takes = True
+        await bench.wait(1500)
         while (await bench.ask(messages[-1])).status is BUSY:
             pass
         bench.send(run(1))
@@ -318,7 +319,7 @@ def test_frames_wait_in_the_buffer():
 def test_other_replies_do_not_split_a_part():
     async def script(bench):
         await write_frame(bench, frame_of(1))
-        bench.send(run(1) + request(Command.HELLO, 2) * 60)
+        bench.send(run(1) + request(Command.HELLO, 2) * 40)
         answer = await bench.answer()
         assert answer.outputs == tuple(bench.readout(0, n) for n in range(40))
 
@@ -335,7 +336,7 @@ def test_abort(begun):
         await write_frame(bench, frame_of(9)) if begun < 2 else None
         assert await bench.ask(request(Command.ABORT, 5)) == Reply(Command.ABORT, 5, OK, b"")
         assert parse_hello((await bench.ask(request(Command.HELLO, 6))).payload) == hello()
-        await bench.wait(2000)
+        await bench.wait(700)
         assert bench.answers == []
         bench.run_clocks = 20
         for tag in range(3):
@@ -343,7 +344,7 @@ def test_abort(begun):
             bench.send(run(tag))
             assert (await bench.answer()).tag == tag
 
-    bench = Bench(script, run_clocks=1500, outputs=3)
+    bench = Bench(script, run_clocks=900, outputs=3)
     assert bench.aborts == 1
     assert bench.frames[-3:] == [dict(enumerate(frame_of(tag))) for tag in range(3)]
 
@@ -358,7 +359,9 @@ def test_abort_at_any_time(run_clocks):
         await bench.reply()
         expected = bench.readout
         if bench.answers:
-            assert bench.answers.pop().outputs == tuple(expected(0, n) for n in range(20))
+            answer = bench.answers.pop()
+            assert answer.label == 0
+            assert answer.outputs == tuple(expected(0, n) for n in range(20))
         await write_frame(bench, frame_of(5, 3))
         bench.send(run(3))
         answer = await bench.answer()
@@ -402,7 +405,6 @@ def test_messages_too_long_or_short():
             *range(1, 7),
             MAX_MESSAGE,
             MAX_MESSAGE + 1,
-            MAX_MESSAGE + 2,
             2 * MAX_MESSAGE + 9,
         ):
             body = (bytes([Command.HELLO, 2]) + bytes(MAX_MESSAGE * 3))[: max(0, size - 4)]
@@ -446,7 +448,7 @@ def test_reset_in_the_middle(cut):
 
 
 @pytest.mark.parametrize("lies", [False, True])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_bound_beside_hostile_neighbours(seed, lies):
     """A machine that never answers, or says anything at any time: HELLO and ABORT are in time."""
     rng = random.Random(seed)

@@ -21,6 +21,8 @@ class LayerPlacement:
     - `word`: tiles that fill a word; a row is computed to the end of its last word
     - `group_shares`, `tile_shares`: groups are dealt to so many rows of cores, tiles to so many
       cores of a row; core ``g * tile_shares + t`` has part g of the groups and t of the tiles
+    - `cuts`: the words of a group at which the runs of tiles end, one a tile share; none: as even
+      as they go
     """
 
     channels: int
@@ -30,6 +32,7 @@ class LayerPlacement:
     word: int = 1
     group_shares: int = 1
     tile_shares: int = 1
+    cuts: tuple[int, ...] = ()
 
     @property
     def positions(self) -> int:

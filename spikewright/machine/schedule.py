@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -291,7 +292,9 @@ class LayerSchedule:
             return Share(0, 0, 0, 0)
         first, end = _cut(self.groups, place.group_shares, row)
         words = self.tiles // place.word
-        start, stop = (place.word * n for n in _cut(words, place.tile_shares, column))
+        cuts = (0, *place.cuts)
+        run = cuts[column : column + 2] if place.cuts else _cut(words, place.tile_shares, column)
+        start, stop = (place.word * n for n in run)
         return Share(first, end - first, start, stop - start)
 
     def items(self, core: int) -> Iterator[Item]:
@@ -357,6 +360,7 @@ class LayerSchedule:
             (all(p % m == 0 for p, m in zip(place.pool, place.members, strict=True)), "windows"),
             (place.columns * self.pitch <= WORD, f"a word holds more than {WORD} values"),
             (place.group_shares * place.tile_shares <= machine.cores, "more parts than cores"),
+            (not place.cuts or self._covered(), "its runs are not all tiles, one after the other"),
             (
                 len(self.passes) <= machine.walker.passes,
                 f"more than {machine.walker.passes} digit planes",
@@ -388,6 +392,12 @@ class LayerSchedule:
             if not holds:
                 raise SpikewrightError(f"layer {name}: {text}; {place}")
         self._check_numbers()
+
+    def _covered(self) -> bool:
+        place = self.placement
+        cuts = [0, *place.cuts]
+        ordered = all(start <= end for start, end in pairwise(cuts))
+        return ordered and len(cuts) == place.tile_shares + 1 and cuts[-1] * place.word == self.tiles
 
     def _check_numbers(self) -> None:
         machine, ranges = self.machine, self.network.ranges.layers[self.index]

@@ -1,0 +1,48 @@
+"""Deals a row of words to cores as runs, so that the slowest run is as fast as can be."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+
+from spikewright.network import Ints
+
+__all__ = ["cut", "slowest"]
+
+_HALVINGS = 12
+
+
+def cut(clocks: Ints, shares: int) -> tuple[int, ...]:
+    """Where `shares` runs of words end, given the clocks of each ``(frames, words)``.
+
+    The mean of all frames is cut best, but for a last part in 2 to the power of `_HALVINGS`.
+    """
+    ends = [0, *clocks.sum(0).cumsum().tolist()]
+    low = max(ends[-1] / shares, max(np.diff(ends)))
+    high = low + max(np.diff(ends))  # greedy runs of this bound are never too many
+    best = _greedy(ends, shares, high)
+    for _ in range(_HALVINGS):
+        bound = (low + high) / 2
+        found = _greedy(ends, shares, bound)
+        if found[-1] == len(ends) - 1:
+            best, high = found, bound
+        else:
+            low = bound
+    return best
+
+
+def slowest(clocks: Ints, cuts: tuple[int, ...]) -> float:
+    """Clocks of the slowest run, the mean of all frames."""
+    ends = np.zeros((len(clocks), clocks.shape[1] + 1), np.int64)
+    np.cumsum(clocks, 1, out=ends[:, 1:])
+    return float(np.diff(ends[:, (0, *cuts)], axis=1).max(1).mean())
+
+
+def _greedy(ends: list[int], shares: int, bound: float) -> tuple[int, ...]:
+    """Runs of at most `bound`, each as long as it can be."""
+    cuts, at = [], 0
+    for _ in range(shares):
+        at = bisect_right(ends, ends[at] + bound) - 1
+        cuts.append(at)
+    return tuple(cuts)

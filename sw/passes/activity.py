@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikewright.machine.maps import Map
 from spikewright.network import INPUT, Ints, Network
 from spikewright.network.geometry import Pair
 from spikewright.sim.golden.model import Golden
@@ -35,42 +36,41 @@ class Activity:
         """How many frames."""
         return len(self.sent[INPUT])
 
-    def values(self, source: int, pool: Pair) -> Ints:
-        """Sums of the windows of `pool`; what is left over is dropped."""
-        return self._cached(("values", source, pool), lambda: _sums(self.sent[source], pool))
-
-    def planes(self, source: int, pool: Pair, planes: int) -> Ints:
-        """Digit planes ``(frames, steps, planes, C, H, W)``, the heaviest first."""
+    def planes(self, source: int, made: Map) -> Ints:
+        """Digit planes ``(frames, steps, planes, C, y, x)`` of a map, the heaviest first."""
 
         def make() -> Ints:
-            digits = np.arange(planes)[::-1].reshape(-1, 1, 1, 1)
-            return self.values(source, pool)[:, :, None] >> digits & 1
+            sums = _sums(self.sent[source], made.pool)
+            margin = (made.height - sums.shape[3]) // 2
+            sums = np.pad(sums, [*[(0, 0)] * 3, (margin, margin), (0, 0)])
+            digits = np.arange(made.planes)[::-1].reshape(-1, 1, 1, 1)
+            return sums[:, :, None] >> digits & 1
 
-        return self._cached(("planes", source, pool, planes), make)
+        return self._cached(("planes", source, made.pool, made.planes, made.height), make)
 
-    def areas(self, source: int, pool: Pair, planes: int) -> Ints:
+    def areas(self, source: int, made: Map) -> Ints:
         """Set bits of all channels above and left of a place: ``(frames, steps, planes, y, x)``.
 
         The set bits of a rectangle are four of these.
         """
 
         def make() -> Ints:
-            bits = self.planes(source, pool, planes).sum(3).cumsum(3).cumsum(4)
+            bits = self.planes(source, made).sum(3).cumsum(3).cumsum(4)
             return np.pad(bits, [(0, 0)] * 3 + [(1, 0)] * 2)
 
-        return self._cached(("areas", source, pool, planes), make)
+        return self._cached(("areas", source, made.pool, made.planes, made.height), make)
 
-    def runs(self, source: int, pool: Pair, planes: int, pitch: int) -> Ints:
-        """Set bits left of a place in a row, ``(frames, steps, planes, blocks, y, x)``; blocks of
-        `pitch` channels."""
+    def runs(self, source: int, made: Map) -> Ints:
+        """Set bits left of a place in a row, ``(frames, steps, planes, blocks, y, x)``."""
 
         def make() -> Ints:
-            bits = self.planes(source, pool, planes)
-            starts = np.arange(0, bits.shape[3], pitch)
+            bits = self.planes(source, made)
+            starts = np.arange(0, bits.shape[3], made.pitch)
             blocks = np.add.reduceat(bits, starts, axis=3).cumsum(5)
             return np.pad(blocks, [(0, 0)] * 5 + [(1, 0)])
 
-        return self._cached(("runs", source, pool, planes, pitch), make)
+        key = ("runs", source, made.pool, made.planes, made.height, made.pitch)
+        return self._cached(key, make)
 
     def _cached(self, key: Any, make: Any) -> Ints:
         if key not in self.cache:

@@ -10,7 +10,7 @@ from spikewright.machine.choices import LayerPlacement
 from spikewright.network import INPUT, Network
 from spikewright.network.geometry import Pair
 
-__all__ = ["frame_columns", "geometries", "grids", "words"]
+__all__ = ["frame_columns", "frame_margins", "geometries", "grids", "words"]
 
 _GROUPINGS = 4
 """So many numbers of channel groups are tried, from the fewest on."""
@@ -24,6 +24,14 @@ def frame_columns(network: Network) -> list[int]:
     most = max(1, min(width, WORD // min(channels, WORD)))
     fewest = -(-width // -(-width // most))
     return sorted({most, fewest, 1}, reverse=True)
+
+
+def frame_margins(network: Network) -> list[int]:
+    """Rows of zeros above and below the frame: none, or as far as all fields reach beyond it."""
+    synapses = [s for layer in network.layers for s in layer.synapses if s.source == INPUT]
+    if any(s.pool.size != (1, 1) for s in synapses):
+        return [0]
+    return sorted({0, min((s.padding[0] for s in synapses), default=0)})
 
 
 def geometries(network: Network, index: int, machine: Machine) -> Iterator[LayerPlacement]:

@@ -107,15 +107,14 @@ class Loads:
     def _fields(self, number: int, plane: int) -> Ints:
         """The set bits of a plane in the field of every item."""
         source = self.layer.readings[number]
-        area = self.activity.areas(source.source, source.map.pool, source.map.planes)[:, :, plane]
+        area = self.activity.areas(source.source, source.map)[:, :, plane]
         (y0, y1), (x0, x1) = self.spans[number]
         rows: Ints = area[:, :, y1] - area[:, :, y0]
         return rows[..., x1] - rows[..., x0]
 
     def _runs(self, number: int) -> Ints:
-        source = self.layer.readings[number]
-        made = source.map
-        return self.activity.runs(source.source, made.pool, made.planes, made.pitch)
+        reading = self.layer.readings[number]
+        return self.activity.runs(reading.source, reading.map)
 
     @cached_property
     def _counts(self) -> list[tuple[Ints, Ints]]:

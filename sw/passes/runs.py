@@ -1,4 +1,4 @@
-"""Deals a row of words to cores as runs, so that the slowest run is as fast as can be."""
+"""Deals a row of words to cores, as runs or in turn, and what the slowest core takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from spikewright.network import Ints
 
-__all__ = ["cut", "slowest"]
+__all__ = ["cut", "in_turn", "slowest"]
 
 _HALVINGS = 12
 
@@ -30,6 +30,12 @@ def cut(clocks: Ints, shares: int) -> tuple[int, ...]:
         else:
             low = bound
     return best
+
+
+def in_turn(clocks: Ints, shares: int) -> float:
+    """Clocks of the slowest of `shares` that take words in turn, the mean of all frames."""
+    padded = np.pad(clocks, [(0, 0), (0, -clocks.shape[1] % shares)])
+    return float(padded.reshape(len(clocks), -1, shares).sum(1).max(1).mean())
 
 
 def slowest(clocks: Ints, cuts: tuple[int, ...]) -> float:

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.blocks import Machine
 from spikewright.machine.choices import LayerPlacement, Placement
 from spikewright.machine.configuration import Send
 from spikewright.machine.maps import Map
-from spikewright.machine.schedule import LayerSchedule
+from spikewright.machine.schedule import LayerSchedule, frame_map
 from spikewright.network import INPUT, Ints, Network
+from spikewright.network.geometry import Pair
 from spikewright.sw.passes.activity import Activity
-from spikewright.sw.passes.choices import frame_columns, geometries, grids, words
+from spikewright.sw.passes.choices import frame_columns, frame_margins, geometries, grids, words
 from spikewright.sw.passes.costs import barrier, tile_clocks
-from spikewright.sw.passes.runs import cut, slowest
+from spikewright.sw.passes.runs import cut, in_turn, slowest
 
 __all__ = ["Found", "search"]
 
@@ -36,19 +38,21 @@ _WIDTH = 48
 class Found:
     """Placements of the layers so far: estimated clocks, and what they take of the memories.
 
-    `maps` are those that later layers read, `rows` the weight rows of every core.
+    `maps` are those that later layers read, `rows` the weight rows of every core, `kept` the words
+    of each map that some core keeps.
     """
 
-    frame_columns: int
+    frame: Pair
     layers: tuple[LayerPlacement, ...]
     maps: dict[int, Map]
+    rows: Ints
     clocks: float = 0
-    rows: Ints = field(default_factory=lambda: np.zeros(1, np.int64))
+    kept: dict[int, int] = field(default_factory=dict)
 
     @property
     def placement(self) -> Placement:
         """What it says."""
-        return Placement(self.layers, self.frame_columns)
+        return Placement(self.layers, *self.frame)
 
     @property
     def price(self) -> tuple[float, int]:
@@ -62,26 +66,30 @@ def search(network: Network, machine: Machine, activity: Activity) -> list[Found
     Those that need too many weight rows are left out. Raises SpikewrightError where a layer has no
     legal placement, or the weights do not fit.
     """
-    found = [_empty(network, machine, columns) for columns in frame_columns(network)]
+    found = [
+        Found(
+            (columns, margin),
+            (),
+            {INPUT: frame_map(network, columns, margin)},
+            np.zeros(machine.cores, np.int64),
+        )
+        for columns in frame_columns(network)
+        for margin in frame_margins(network)
+    ]
     for index in range(len(network.layers)):
         found = _Layer(network, index, machine, activity).extend(found)
     return found
 
 
-def _empty(network: Network, machine: Machine, columns: int) -> Found:
-    c, h, w = network.input.shape
-    frame = Map(c, h, w, 1, network.input.bits, min(c, WORD), columns)
-    return Found(columns, (), {INPUT: frame}, rows=np.zeros(machine.cores, np.int64))
-
-
 @dataclass(frozen=True)
 class _Choice:
-    """A placement of one layer, given its sources' maps."""
+    """A placement of one layer, given its sources' maps, of which it keeps so many words."""
 
     placement: LayerPlacement
     map: Map | None
     clocks: float
     rows: Ints
+    kept: dict[int, int]
 
 
 class _Layer:
@@ -116,38 +124,65 @@ class _Layer:
     def _keep(self, kinds: dict[object, list[Found]], one: Found, choice: _Choice) -> None:
         rows = one.rows + choice.rows
         if rows.max() > self.machine.lanes.weight_rows:
-            self.failure = self.failure or SpikewrightError(
-                f"weight memory: needs {rows.max()} words, the machine has "
-                f"{self.machine.lanes.weight_rows}; take more cores, more words, or a smaller "
-                "network"
-            )
+            self._fails("weight memory", int(rows.max()), self.machine.lanes.weight_rows)
+            return
+        kept = dict(one.kept)
+        for source, number in choice.kept.items():
+            kept[source] = max(number, kept.get(source, 0))
+        needed = max(self._spike_words(kept, self.index + n) for n in (-1, 0))
+        if needed > self.machine.spikes.words:
+            self._fails("spike memory", needed, self.machine.spikes.words)
             return
         maps = one.maps if choice.map is None else {**one.maps, self.index: choice.map}
         maps = {source: made for source, made in maps.items() if source in self.live}
         kind = tuple(maps.items())
-        made = Found(
-            one.frame_columns,
-            (*one.layers, choice.placement),
-            maps,
-            one.clocks + choice.clocks,
-            rows,
-        )
+        layers = (*one.layers, choice.placement)
+        made = Found(one.frame, layers, maps, rows, one.clocks + choice.clocks, kept)
         kinds.setdefault(kind, []).append(made)
+
+    def _spike_words(self, kept: dict[int, int], index: int) -> int:
+        """A spike memory with room for what is there while layer `index` runs, or a bit less.
+
+        In either half lies a frame, and none of the others lies in both.
+        """
+        there = [
+            kept.get(source, 0)
+            for source in range(index + 1)
+            if max(self._readers(source), default=-1) >= index
+        ]
+        most = max([0, *there, -(-sum(there) // 2)])
+        return 2 * (kept[INPUT] + most) if INPUT in kept else most
+
+    def _readers(self, source: int) -> list[int]:
+        layers = enumerate(self.network.layers)
+        return [i for i, layer in layers if any(s.source == source for s in layer.synapses)]
+
+    def _fails(self, what: str, needed: int, depth: int) -> None:
+        self.failure = self.failure or SpikewrightError(
+            f"{what}: needs {needed} words, the machine has {depth}; take more cores, more words, "
+            "or a smaller network"
+        )
+
+    # -- choices of this layer -------------------------------------------------------------------
 
     def _choices(self, maps: dict[int, Map]) -> Iterator[_Choice]:
         for geometry in geometries(self.network, self.index, self.machine):
             fitting = words(self.network, self.index, geometry)
             schedules = [
-                (word, made)
+                made
                 for word in fitting
                 if (made := self._schedule(replace(geometry, word=word), maps))
             ]
             if not schedules:
                 continue
-            most = max(made.tiles_x for _, made in schedules)
-            tiles = tile_clocks(schedules[0][1], self.activity, most)
-            for _, made in schedules:
-                yield from self._dealt(made, tiles)
+            most = max(made.tiles_x for made in schedules)
+            tiles = tile_clocks(schedules[0], self.activity, most)
+            reach = _reach(schedules[0])
+            for made in schedules:
+                own = tiles[:, :, : made.tiles_x]
+                clocks = own.reshape(len(own), -1, made.placement.word).sum(2)
+                for dealt in self._dealt(made, clocks, maps):
+                    yield self._choice(made, maps, reach, *dealt)
 
     def _schedule(self, chosen: LayerPlacement, maps: dict[int, Map]) -> LayerSchedule | None:
         try:
@@ -156,20 +191,64 @@ class _Layer:
             self.failure = self.failure or error
             return None
 
-    def _dealt(self, layer: LayerSchedule, tiles: Ints) -> Iterator[_Choice]:
-        place, cores = layer.placement, np.arange(self.machine.cores)
-        waits = barrier(self.machine, layer.slots * place.positions)
-        made = layer.map if layer.send is Send.PLANES else None
-        own = tiles[:, :, : layer.tiles_x].reshape(len(tiles), -1, place.word).sum(2)
-        for rows, columns in grids(len(cores), layer.groups, layer.tiles // place.word):
+    def _dealt(
+        self, layer: LayerSchedule, clocks: Ints, maps: dict[int, Map]
+    ) -> Iterator[tuple[LayerPlacement, float, Ints]]:
+        """Ways to deal `layer` to cores, their clocks, and the words at the edges of their runs."""
+        place, words = layer.placement, clocks.shape[1]
+        for rows, columns in grids(self.machine.cores, layer.groups, words):
             most = -(-layer.groups // rows)
-            cuts = cut(own, columns)
-            clocks = most * slowest(own, cuts) + waits
-            row = cores // columns
-            groups = layer.groups * (row + 1) // rows - layer.groups * row // rows
-            used = groups * (row < rows) * layer.group_rows
-            chosen = replace(place, group_shares=rows, tile_shares=columns, cuts=cuts)
-            yield _Choice(chosen, made, clocks, used)
+            cuts = cut(clocks, columns)
+            dealt = replace(place, group_shares=rows, tile_shares=columns, cuts=cuts)
+            spent = most * slowest(clocks, cuts)
+            edges = np.array([(a, b - 1) for a, b in pairwise((0, *cuts)) if b > a])
+            yield dealt, spent, edges
+            turned = most * in_turn(clocks, columns)
+            turns = replace(dealt, cuts=(), turns=True)
+            if turned < spent and self._schedule(turns, maps):
+                last = np.arange(words - columns, words)
+                yield turns, turned, np.stack([last % columns, last], 1)
+
+    def _choice(
+        self,
+        layer: LayerSchedule,
+        maps: dict[int, Map],
+        reach: dict[int, tuple[Ints, Ints]],
+        place: LayerPlacement,
+        clocks: float,
+        edges: Ints,
+    ) -> _Choice:
+        rows, columns = place.group_shares, place.tile_shares
+        row = np.arange(self.machine.cores) // columns
+        groups = layer.groups * (row + 1) // rows - layer.groups * row // rows
+        tile_rows = edges * place.word // layer.tiles_x
+        kept = {
+            source: int((ends[tile_rows[:, 1]] - firsts[tile_rows[:, 0]]).max())
+            * maps[source].row_words
+            for source, (firsts, ends) in reach.items()
+        }
+        return _Choice(
+            place,
+            layer.map if layer.send is Send.PLANES else None,
+            clocks + barrier(self.machine, layer.slots * place.positions),
+            groups * (row < rows) * layer.group_rows,
+            kept,
+        )
+
+
+def _reach(layer: LayerSchedule) -> dict[int, tuple[Ints, Ints]]:
+    """By source, the first and the end of the rows that each row of tiles reads."""
+    made: dict[int, tuple[Ints, Ints]] = {}
+    parts = layer.parts[0]
+    for reading in layer.readings:
+        spans = np.array([layer.span(reading, 0, i)[:2] for i in range(layer.height * parts)])
+        first = spans[:, 0].reshape(-1, parts).min(1)
+        end = spans[:, 1].reshape(-1, parts).max(1) + 1
+        if reading.source in made:
+            before = made[reading.source]
+            first, end = np.minimum(first, before[0]), np.maximum(end, before[1])
+        made[reading.source] = first, end
+    return made
 
 
 def _front(kind: list[Found]) -> list[Found]:

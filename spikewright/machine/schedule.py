@@ -317,8 +317,34 @@ class LayerSchedule:
 
         All rows of a core have the same columns, and go down by the same number of rows.
         """
+        return self._period(self.step)
+
+    def _period(self, step: int) -> int:
         words_x = self.tiles_x // self.placement.word
-        return words_x // gcd(self.step, words_x)
+        return words_x // gcd(step, words_x)
+
+    def takes_turns(self, cores: int) -> bool:
+        """Whether `cores` can take words in turn: in a row of one of them, as :attr:`period` has
+        it, all fields are equally high and reach equally far beyond the source."""
+        kinds = self._kinds
+        if len(set(kinds)) == 1:
+            return True
+        words, period = self.tiles // self.placement.word, self._period(cores)
+        for core in range(min(cores, words)):
+            own = [kinds[self.tile(word)[0]] for word in range(core, words, cores)]
+            if any(len(set(own[n : n + period])) > 1 for n in range(0, len(own), period)):
+                return False
+        return True
+
+    @cached_property
+    def _kinds(self) -> list[tuple[Pair, ...]]:
+        """Of every row of tiles, how high its fields are, less 1, and how far they reach beyond."""
+        kinds, parts = [], self.parts[0]
+        for row in range(self.height):
+            items = range(row * parts, (row + 1) * parts)
+            spans = [self.span(reading, 0, item) for item in items for reading in self.readings]
+            kinds.append(tuple((last - first, cut) for first, last, cut in spans))
+        return kinds
 
     def tile(self, word: int, number: int = 0) -> Pair:
         """Row and column of tile `number` of a word."""
@@ -388,7 +414,11 @@ class LayerSchedule:
             (place.columns * self.pitch <= WORD, f"a word holds more than {WORD} values"),
             (place.group_shares * place.tile_shares <= machine.cores, "more parts than cores"),
             (not place.cuts or self._covered(), "its runs are not all tiles, one after the other"),
-            (not place.turns or self._even(), "words in turn have fields of unequal height"),
+            (not place.turns or not place.cuts, "words in turn make no runs"),
+            (
+                not place.turns or self.takes_turns(place.tile_shares),
+                "words in turn have fields of unequal height",
+            ),
             (
                 len(self.passes) <= machine.walker.passes,
                 f"more than {machine.walker.passes} digit planes",
@@ -427,23 +457,6 @@ class LayerSchedule:
         ordered = all(start <= end for start, end in pairwise(cuts))
         end = self.tiles // place.word
         return ordered and len(cuts) == place.tile_shares + 1 and cuts[-1] == end
-
-    def _even(self) -> bool:
-        """Whether the fields of a core's row are equally high and reach equally far beyond."""
-        if self.placement.cuts:
-            return False
-        parts, kinds = self.parts[0], []
-        for row in range(self.height):
-            items = range(row * parts, (row + 1) * parts)
-            spans = [self.span(reading, 0, item) for item in items for reading in self.readings]
-            kinds.append(tuple((last - first, cut) for first, last, cut in spans))
-        for core in range(min(self.step, self.tiles // self.placement.word)):
-            words = self.share(core).words
-            for start in range(0, len(words), self.period):
-                rows = {kinds[self.tile(w)[0]] for w in words[start : start + self.period]}
-                if len(rows) > 1:
-                    return False
-        return True
 
     def _check_numbers(self) -> None:
         machine, ranges = self.machine, self.network.ranges.layers[self.index]

@@ -23,7 +23,7 @@ def frame_columns(network: Network) -> list[int]:
     channels, _, width = network.input.shape
     most = max(1, min(width, WORD // min(channels, WORD)))
     fewest = -(-width // -(-width // most))
-    return sorted({most, fewest, 1}, reverse=True)
+    return sorted({most, fewest}, reverse=True)
 
 
 def frame_margins(network: Network) -> list[int]:

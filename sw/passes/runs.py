@@ -10,7 +10,7 @@ from spikewright.network import Ints
 
 __all__ = ["cut", "in_turn", "slowest"]
 
-_HALVINGS = 12
+_HALVINGS = 8
 
 
 def cut(clocks: Ints, shares: int) -> tuple[int, ...]:
@@ -18,14 +18,18 @@ def cut(clocks: Ints, shares: int) -> tuple[int, ...]:
 
     The mean of all frames is cut best, but for a last part in 2 to the power of `_HALVINGS`.
     """
-    ends = [0, *clocks.sum(0).cumsum().tolist()]
-    low = max(ends[-1] / shares, max(np.diff(ends)))
-    high = low + max(np.diff(ends))  # greedy runs of this bound are never too many
+    words = clocks.shape[1]
+    if min(shares, words) == 1:
+        return (words,) * shares
+    each = clocks.sum(0)
+    ends, most = [0, *each.cumsum().tolist()], int(each.max())
+    low = max(ends[-1] / shares, most)
+    high = low + most  # greedy runs of this bound are never too many
     best = _greedy(ends, shares, high)
     for _ in range(_HALVINGS):
         bound = (low + high) / 2
         found = _greedy(ends, shares, bound)
-        if found[-1] == len(ends) - 1:
+        if found[-1] == words:
             best, high = found, bound
         else:
             low = bound

@@ -30,7 +30,7 @@ __all__ = ["Found", "search"]
 
 _KEPT = 3
 """Placements of equal maps that are kept, each with fewer weight rows than the faster ones."""
-_WIDTH = 48
+_WIDTH = 32
 """Placements that are kept behind a layer."""
 
 
@@ -181,7 +181,7 @@ class _Layer:
             for made in schedules:
                 own = tiles[:, :, : made.tiles_x]
                 clocks = own.reshape(len(own), -1, made.placement.word).sum(2)
-                for dealt in self._dealt(made, clocks, maps):
+                for dealt in self._dealt(made, clocks):
                     yield self._choice(made, maps, reach, *dealt)
 
     def _schedule(self, chosen: LayerPlacement, maps: dict[int, Map]) -> LayerSchedule | None:
@@ -192,7 +192,7 @@ class _Layer:
             return None
 
     def _dealt(
-        self, layer: LayerSchedule, clocks: Ints, maps: dict[int, Map]
+        self, layer: LayerSchedule, clocks: Ints
     ) -> Iterator[tuple[LayerPlacement, float, Ints]]:
         """Ways to deal `layer` to cores, their clocks, and the words at the edges of their runs."""
         place, words = layer.placement, clocks.shape[1]
@@ -205,7 +205,7 @@ class _Layer:
             yield dealt, spent, edges
             turned = most * in_turn(clocks, columns)
             turns = replace(dealt, cuts=(), turns=True)
-            if turned < spent and self._schedule(turns, maps):
+            if turned < spent and layer.takes_turns(columns):
                 last = np.arange(words - columns, words)
                 yield turns, turned, np.stack([last % columns, last], 1)
 

@@ -45,7 +45,17 @@ from spikewright.network import (
 )
 from spikewright.network.geometry import Pair
 
-__all__ = ["Field", "Item", "LayerSchedule", "Map", "Pass", "Reading", "Schedule", "Share", "frame_map"]
+__all__ = [
+    "Field",
+    "Item",
+    "LayerSchedule",
+    "Map",
+    "Pass",
+    "Reading",
+    "Schedule",
+    "Share",
+    "frame_map",
+]
 
 
 @dataclass(frozen=True)

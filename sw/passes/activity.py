@@ -36,6 +36,10 @@ class Activity:
         """How many frames."""
         return len(self.sent[INPUT])
 
+    def first(self, frames: int) -> Activity:
+        """Of the first `frames` frames alone."""
+        return Activity({source: sent[:frames] for source, sent in self.sent.items()})
+
     def planes(self, source: int, made: Map) -> Ints:
         """Digit planes ``(frames, steps, planes, C, y, x)`` of a map, the heaviest first."""
 

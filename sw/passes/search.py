@@ -26,11 +26,11 @@ from spikewright.sw.passes.choices import frame_columns, frame_margins, geometri
 from spikewright.sw.passes.costs import barrier, tile_clocks
 from spikewright.sw.passes.runs import cut, in_turn, slowest
 
-__all__ = ["Found", "search"]
+__all__ = ["WIDTH", "Found", "search"]
 
 _KEPT = 3
 """Placements of equal maps that are kept, each with fewer weight rows than the faster ones."""
-_WIDTH = 32
+WIDTH = 24
 """Placements that are kept behind a layer."""
 
 
@@ -60,9 +60,12 @@ class Found:
         return self.clocks, int(self.rows.max())
 
 
-def search(network: Network, machine: Machine, activity: Activity) -> list[Found]:
+def search(
+    network: Network, machine: Machine, activity: Activity, width: int = WIDTH
+) -> list[Found]:
     """Placements of `network` that are likely to be fast, the fastest by the estimate first.
 
+    `width` of them are kept behind a layer, and a few more that need fewer weight rows.
     Those that need too many weight rows are left out. Raises SpikewrightError where a layer has no
     legal placement, or the weights do not fit.
     """
@@ -77,7 +80,7 @@ def search(network: Network, machine: Machine, activity: Activity) -> list[Found
         for margin in frame_margins(network)
     ]
     for index in range(len(network.layers)):
-        found = _Layer(network, index, machine, activity).extend(found)
+        found = _Layer(network, index, machine, activity).extend(found, width)
     return found
 
 
@@ -103,7 +106,7 @@ class _Layer:
         self.live = {synapse.source for layer in later for synapse in layer.synapses}
         self.sources = {synapse.source for synapse in network.layers[index].synapses}
 
-    def extend(self, found: list[Found]) -> list[Found]:
+    def extend(self, found: list[Found], width: int) -> list[Found]:
         """Every one of `found` with every choice for this layer; the best of them."""
         kinds: dict[object, list[Found]] = {}
         choices: dict[object, list[_Choice]] = {}
@@ -117,9 +120,9 @@ class _Layer:
         if not kept:
             raise self.failure or AssertionError
         kept.sort(key=lambda one: one.price)
-        # The widest and those that spare weights, lest a later layer finds no room.
-        spare = sorted(kept, key=lambda one: one.price[::-1])[: _WIDTH // 4]
-        return list({id(one): one for one in [*kept[:_WIDTH], *spare]}.values())
+        # Also those that spare weights, lest a later layer finds no room.
+        spare = sorted(kept, key=lambda one: one.price[::-1])[: width // 4]
+        return list({id(one): one for one in [*kept[:width], *spare]}.values())
 
     def _keep(self, kinds: dict[object, list[Found]], one: Found, choice: _Choice) -> None:
         rows = one.rows + choice.rows
@@ -135,7 +138,7 @@ class _Layer:
             return
         maps = one.maps if choice.map is None else {**one.maps, self.index: choice.map}
         maps = {source: made for source, made in maps.items() if source in self.live}
-        kind = tuple(maps.items())
+        kind = tuple(maps.items()) or one.layers
         layers = (*one.layers, choice.placement)
         made = Found(one.frame, layers, maps, rows, one.clocks + choice.clocks, kept)
         kinds.setdefault(kind, []).append(made)

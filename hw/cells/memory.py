@@ -12,25 +12,12 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.arithmetic import Select
 from spikewright.hw.cells.family import has_ecp5_cells
+from spikewright.machine.area import block_shape
 
-__all__ = ["BLOCK_SHAPES", "BlockMemory", "DistributedMemory", "block_count", "block_shape"]
-
-BLOCK_SHAPES = ((512, 36), (1024, 18), (2048, 9))
-"""Words of one block RAM of an ECP5, and their bits: deeper ones are narrower."""
+__all__ = ["BlockMemory", "DistributedMemory"]
 
 _ROW_BITS, _ROWS = 18, 1024
 """How the contents of a block RAM are written into its parameters, whatever the words' width."""
-
-
-def block_count(width: int, depth: int) -> int:
-    """Block RAMs of an ECP5 that a memory of `depth` words of `width` bits takes."""
-    words, bits = block_shape(depth)
-    return -(-width // bits) * -(-depth // words)
-
-
-def block_shape(depth: int) -> tuple[int, int]:
-    """The shallowest block shape that holds `depth` words, or the deepest that there is."""
-    return next((shape for shape in BLOCK_SHAPES if shape[0] >= depth), BLOCK_SHAPES[-1])
 
 
 class BlockMemory(wiring.Component):

@@ -23,8 +23,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.arithmetic import Accumulate, Select
-from spikewright.hw.cells.memory import BlockMemory, block_shape
+from spikewright.hw.cells.memory import BlockMemory
 from spikewright.machine import blocks
+from spikewright.machine.area import block_shape
 from spikewright.machine.blocks import address_bits
 
 __all__ = ["Lane", "Lanes", "delayed", "event_layout"]

@@ -21,6 +21,9 @@ class LayerPlacement:
     - `word`: tiles that fill a word; a row is computed to the end of its last word
     - `group_shares`, `tile_shares`: groups are dealt to so many rows of cores, tiles to so many
       cores of a row; core ``g * tile_shares + t`` has part g of the groups and t of the tiles
+    - `cuts`: the words of a group at which the runs of tiles end, one a tile share; none: as even
+      as they go
+    - `turns`: instead, the cores of a row take words in turn; needs fields of equal height
     """
 
     channels: int
@@ -30,6 +33,8 @@ class LayerPlacement:
     word: int = 1
     group_shares: int = 1
     tile_shares: int = 1
+    cuts: tuple[int, ...] = ()
+    turns: bool = False
 
     @property
     def positions(self) -> int:
@@ -44,7 +49,12 @@ class LayerPlacement:
 
 @dataclass(frozen=True)
 class Placement:
-    """The choices for every layer; `frame_columns` of the input frame lie in a word."""
+    """The choices for every layer; `frame_columns` of the input frame lie in a word.
+
+    `frame_margin` rows of zeros are sent above and below the frame, so that fields which reach as
+    far have equal heights.
+    """
 
     layers: tuple[LayerPlacement, ...]
     frame_columns: int = 1
+    frame_margin: int = 0

@@ -84,6 +84,7 @@ class _Packing:
         self.schedule, self.machine = schedule, schedule.machine
         machine = self.machine
         self.axes = _Axes()
+        self.tables: dict[tuple[int, int, int, int], int] = {}
         self.weights: list[list[int]] = [[] for _ in range(machine.weight_memories)]
         self.parameters: list[list[list[int]]] = [
             [[] for _ in range(machine.fire.count)] for _ in range(machine.cores)
@@ -163,9 +164,16 @@ class _Packing:
             weight_word=rows.word,
             weight_block=rows.block,
             weight_row=rows.row,
-            axis_y=self.axes.place(axis_table(layer, number, 0, widths["weight"])),
-            axis_x=self.axes.place(axis_table(layer, number, 1, widths["weight"])),
+            axis_y=self._axis(layer, number, 0, core),
+            axis_x=self._axis(layer, number, 1, core),
         )
+
+    def _axis(self, layer: LayerSchedule, number: int, axis: int, core: int) -> int:
+        """Where the axis table lies; all cores have the same unless they take words in turn."""
+        key = layer.index, number, axis, core * layer.placement.turns
+        if key not in self.tables:
+            self.tables[key] = self.axes.place(axis_table(layer, number, axis, core))
+        return self.tables[key]
 
     # -- shares, weights and parameters ----------------------------------------------------------
 
@@ -182,19 +190,18 @@ class _Packing:
         for group in range(share.first_group, share.first_group + share.groups):
             for unit, words in enumerate(units):
                 words += parameter_words(layer, group, unit)
-        y, x = divmod(share.first_tile, layer.tiles_x)
+        y, x = layer.tile(share.words[0])
         if layer.send is Send.PLANES:
             sent = layer.map
-            word = share.first_tile // place.word
-            out = (word * sent.blocks + share.first_group) * sent.time_words
+            out = (share.words[0] * sent.blocks + share.first_group) * sent.time_words
         else:
             out = layer.output_address(share.first_group * layer.pitch, y, x)
         return ShareRecord(
             groups=share.groups,
-            tiles=share.tiles - 1,
-            first=layer.tiles_x - 1 - x,
-            item_y=y * layer.parts[0],
-            item_x=x * layer.parts[1],
+            tiles=len(share.words) * place.word - 1,
+            first=layer.period * place.word - 1 - (0 if place.turns else x),
+            item_y=0 if place.turns else y * layer.parts[0],
+            item_x=0 if place.turns else x * layer.parts[1],
             weight_base=weight_base,
             parameter_base=base,
             out=out,
@@ -239,42 +246,62 @@ def layer_record(layer: LayerSchedule) -> LayerRecord:
         windows=place.windows - 1,
         parts_y=layer.parts[0] - 1,
         parts_x=layer.parts[1] - 1,
-        row=layer.tiles_x - 1,
+        row=layer.period * place.word - 1,
         send=layer.send,
         planes=layer.map.planes - 1 if planes else 0,
         word=place.word - 1,
-        out_word=layer.map.blocks * layer.map.time_words if planes else position,
+        out_word=layer.step * (layer.map.blocks * layer.map.time_words if planes else position),
         out_group=layer.map.time_words if planes else layer.pitch,
     )
 
 
-def axis_table(layer: LayerSchedule, number: int, axis: int, weight_bits: int) -> list[AxisEntry]:
-    """Entries of the item rows (axis 0) or item columns (axis 1) of reading `number`."""
+def axis_table(layer: LayerSchedule, number: int, axis: int, core: int = 0) -> list[AxisEntry]:
+    """Entries of the item rows (axis 0) or item columns (axis 1) of reading `number`.
+
+    Of a core that takes words in turn they are those of its own rows and columns; the column's
+    entries bring it down where its words do.
+    """
+    parts = layer.parts[axis]
+    if not layer.placement.turns:
+        items = (layer.height, layer.tiles_x)[axis] * parts
+        return [_axis_entry(layer, number, axis, item) for item in range(items)]
+    words, table = layer.share(core).words, []
+    if axis == 0:
+        for word in words[:: layer.period]:
+            items = range(layer.tile(word)[0] * parts, (layer.tile(word)[0] + 1) * parts)
+            table += [_axis_entry(layer, number, 0, item) for item in items]
+        return table
     reading = layer.readings[number]
-    rows, source = layer.field(reading), reading.map
-    items = (layer.height, layer.tiles_x)[axis] * layer.parts[axis]
-    top = WORD - source.values
-    table = []
-    for item in range(items):
-        first, last, cut = layer.span(reading, axis, item)
-        if axis == 0:
-            table.append(AxisEntry(first * source.row_words, cut * rows.row, last - first))
-            continue
-        if last < first:  # a tile beyond the width: one word, of which nothing is used
-            table.append(AxisEntry(low=WORD - 1))
-            continue
-        word, end = first // source.columns, last // source.columns
-        ahead = first - word * source.columns
-        table.append(
-            AxisEntry(
-                spike=word * source.blocks * source.time_words,
-                weight=(cut - ahead) * rows.tap % (1 << weight_bits),
-                count=end - word,
-                low=top + ahead * source.pitch,
-                high=top + (last - end * source.columns + 1) * source.pitch - 1,
-            )
-        )
+    row = layer.placement.pool[0] * reading.stride[0] * reading.map.row_words
+    for word in words[: layer.period]:
+        down = layer.tile(word)[0] - layer.tile(words[0])[0]
+        first = layer.tile(word)[1] * parts
+        items = range(first, first + layer.placement.word * parts)
+        table += [_axis_entry(layer, number, 1, item, down * row) for item in items]
     return table
+
+
+def _axis_entry(
+    layer: LayerSchedule, number: int, axis: int, item: int, down: int = 0
+) -> AxisEntry:
+    """The entry of one item row or column; a column's field begins `down` words further."""
+    reading, widths = layer.readings[number], layer.machine.widths
+    rows, source = layer.field(reading), reading.map
+    top = WORD - source.values
+    first, last, cut = layer.span(reading, axis, item)
+    if axis == 0:
+        return AxisEntry(first * source.row_words, cut * rows.row, last - first)
+    if last < first:  # a tile beyond the width: one word, of which nothing is used
+        return AxisEntry(low=WORD - 1)
+    word, end = first // source.columns, last // source.columns
+    ahead = first - word * source.columns
+    return AxisEntry(
+        spike=(word * source.blocks * source.time_words + down) % (1 << widths["spike"]),
+        weight=(cut - ahead) * rows.tap % (1 << widths["weight"]),
+        count=end - word,
+        low=top + ahead * source.pitch,
+        high=top + (last - end * source.columns + 1) * source.pitch - 1,
+    )
 
 
 def weight_rows(layer: LayerSchedule, group: int, machine: Machine) -> list[int]:

@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from math import gcd
 
 import numpy as np
 
@@ -43,7 +45,17 @@ from spikewright.network import (
 )
 from spikewright.network.geometry import Pair
 
-__all__ = ["Field", "Item", "LayerSchedule", "Map", "Pass", "Reading", "Schedule", "Share"]
+__all__ = [
+    "Field",
+    "Item",
+    "LayerSchedule",
+    "Map",
+    "Pass",
+    "Reading",
+    "Schedule",
+    "Share",
+    "frame_map",
+]
 
 
 @dataclass(frozen=True)
@@ -90,17 +102,16 @@ class Pass:
 
 @dataclass(frozen=True)
 class Share:
-    """A core's part: groups ``first_group ..`` and tiles ``first_tile ..`` in row order."""
+    """A core's part: groups ``first_group ..``, and `words` of tiles, counted row after row."""
 
     first_group: int
     groups: int
-    first_tile: int
-    tiles: int
+    words: range
 
     @property
     def idle(self) -> bool:
         """Whether the core has no part."""
-        return not self.groups or not self.tiles
+        return not self.groups or not self.words
 
 
 @dataclass(frozen=True)
@@ -211,6 +222,14 @@ class LayerSchedule:
     def _reading(self, synapse: Synapse, source: Map) -> Reading:
         weight, stride, padding = synapse.weight, synapse.stride, synapse.padding
         size = (source.height, source.width)
+        margin = (source.height - self.network.input.shape[1]) // 2
+        if synapse.source == INPUT and margin:
+            padding = (padding[0] - margin, padding[1])
+            if padding[0] < 0 or synapse.pool.size != (1, 1):
+                raise SpikewrightError(
+                    f"layer {self.layer.name}: a frame with a margin of {margin} rows does not fit "
+                    f"its fields"
+                )
         if source.pool != synapse.pool.size:
             if source.pool != (1, 1):
                 raise SpikewrightError(
@@ -288,18 +307,65 @@ class LayerSchedule:
         place = self.placement
         row, column = divmod(core, place.tile_shares)
         if row >= place.group_shares:
-            return Share(0, 0, 0, 0)
+            return Share(0, 0, range(0))
         first, end = _cut(self.groups, place.group_shares, row)
         words = self.tiles // place.word
-        start, stop = (place.word * n for n in _cut(words, place.tile_shares, column))
-        return Share(first, end - first, start, stop - start)
+        if place.turns:
+            return Share(first, end - first, range(column, words, place.tile_shares))
+        cuts = (0, *place.cuts)
+        run = cuts[column : column + 2] if place.cuts else _cut(words, place.tile_shares, column)
+        return Share(first, end - first, range(*run))
+
+    @property
+    def step(self) -> int:
+        """From one word of a core to its next."""
+        return self.placement.tile_shares if self.placement.turns else 1
+
+    @property
+    def period(self) -> int:
+        """Words of a core's row: where it takes words in turn, until the same column comes again.
+
+        All rows of a core have the same columns, and go down by the same number of rows.
+        """
+        return self._period(self.step)
+
+    def _period(self, step: int) -> int:
+        words_x = self.tiles_x // self.placement.word
+        return words_x // gcd(step, words_x)
+
+    def takes_turns(self, cores: int) -> bool:
+        """Whether `cores` can take words in turn: in a row of one of them, as :attr:`period` has
+        it, all fields are equally high and reach equally far beyond the source."""
+        kinds = self._kinds
+        if len(set(kinds)) == 1:
+            return True
+        words, period = self.tiles // self.placement.word, self._period(cores)
+        for core in range(min(cores, words)):
+            own = [kinds[self.tile(word)[0]] for word in range(core, words, cores)]
+            if any(len(set(own[n : n + period])) > 1 for n in range(0, len(own), period)):
+                return False
+        return True
+
+    @cached_property
+    def _kinds(self) -> list[tuple[Pair, ...]]:
+        """Of every row of tiles, how high its fields are, less 1, and how far they reach beyond."""
+        kinds, parts = [], self.parts[0]
+        for row in range(self.height):
+            items = range(row * parts, (row + 1) * parts)
+            spans = [self.span(reading, 0, item) for item in items for reading in self.readings]
+            kinds.append(tuple((last - first, cut) for first, last, cut in spans))
+        return kinds
+
+    def tile(self, word: int, number: int = 0) -> Pair:
+        """Row and column of tile `number` of a word."""
+        return divmod(word * self.placement.word + number, self.tiles_x)
 
     def items(self, core: int) -> Iterator[Item]:
         """The items of `core` in their order."""
         share, (parts_y, parts_x) = self.share(core), self.parts
+        tiles = [self.tile(w, n) for w in share.words for n in range(self.placement.word)]
         for group in range(share.first_group, share.first_group + share.groups):
-            for tile in range(share.first_tile, share.first_tile + share.tiles):
-                y, x = divmod(tile, self.tiles_x)
+            for y, x in tiles:
                 for part in range(parts_y * parts_x):
                     down, right = divmod(part, parts_x)
                     yield Item(
@@ -357,6 +423,12 @@ class LayerSchedule:
             (all(p % m == 0 for p, m in zip(place.pool, place.members, strict=True)), "windows"),
             (place.columns * self.pitch <= WORD, f"a word holds more than {WORD} values"),
             (place.group_shares * place.tile_shares <= machine.cores, "more parts than cores"),
+            (not place.cuts or self._covered(), "its runs are not all tiles, one after the other"),
+            (not place.turns or not place.cuts, "words in turn make no runs"),
+            (
+                not place.turns or self.takes_turns(place.tile_shares),
+                "words in turn have fields of unequal height",
+            ),
             (
                 len(self.passes) <= machine.walker.passes,
                 f"more than {machine.walker.passes} digit planes",
@@ -389,6 +461,13 @@ class LayerSchedule:
                 raise SpikewrightError(f"layer {name}: {text}; {place}")
         self._check_numbers()
 
+    def _covered(self) -> bool:
+        place = self.placement
+        cuts = [0, *place.cuts]
+        ordered = all(start <= end for start, end in pairwise(cuts))
+        end = self.tiles // place.word
+        return ordered and len(cuts) == place.tile_shares + 1 and cuts[-1] == end
+
     def _check_numbers(self) -> None:
         machine, ranges = self.machine, self.network.ranges.layers[self.index]
         bounds = {
@@ -418,11 +497,7 @@ class Schedule:
         if network.input.code is not InputCode.DIRECT:
             raise SpikewrightError(f"input: the cores have no {network.input.code.value} code yet")
         self.network, self.machine, self.placement = network, machine, placement
-        c, h, w = network.input.shape
-        pitch = min(c, WORD)
-        if placement.frame_columns * pitch > WORD:
-            raise SpikewrightError(f"input: {placement.frame_columns} columns do not fit a word")
-        self.maps = {INPUT: Map(c, h, w, 1, network.input.bits, pitch, placement.frame_columns)}
+        self.maps = {INPUT: frame_map(network, placement.frame_columns, placement.frame_margin)}
         self.layers: list[LayerSchedule] = []
         for index, chosen in enumerate(placement.layers):
             made = LayerSchedule(network, index, machine, chosen, self.maps)
@@ -456,14 +531,23 @@ class Schedule:
         share = layer.share(core)
         if share.idle:
             return range(0)
-        first, last = (
-            tile // layer.tiles_x for tile in (share.first_tile, share.first_tile + share.tiles - 1)
-        )
+        first, last = layer.tile(share.words[0])[0], layer.tile(share.words[-1])[0]
         return range(first * layer.parts[0], (last + 1) * layer.parts[0])
 
     def frame_words(self, frame: Ints) -> list[int]:
         """The words of a frame ``(C, H, W)``, by map address."""
-        return self.maps[INPUT].pack(np.asarray(frame, np.int64)[None])
+        margin = self.placement.frame_margin
+        rows = np.pad(np.asarray(frame, np.int64), [(0, 0), (margin, margin), (0, 0)])
+        return self.maps[INPUT].pack(rows[None])
+
+
+def frame_map(network: Network, columns: int, margin: int) -> Map:
+    """How the frame lies, with `columns` in a word and `margin` rows of zeros above and below."""
+    c, h, w = network.input.shape
+    pitch = min(c, WORD)
+    if columns * pitch > WORD:
+        raise SpikewrightError(f"input: {columns} columns do not fit a word")
+    return Map(c, h + 2 * margin, w, 1, network.input.bits, pitch, columns)
 
 
 def _cut(count: int, parts: int, part: int) -> tuple[int, int]:

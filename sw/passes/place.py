@@ -1,105 +1,54 @@
-"""Places a network on a second machine: a legal placement, not yet the fastest.
-
-Positions of a window, then neighbouring windows, are packed into the lanes that a channel group
-leaves free; groups and tiles are dealt so that the busiest core has the fewest items. Where weights
-or window sums do not fit that way, the next simpler placement is tried.
-"""
+"""Places a network on a second machine, as fast as it finds a way that fits."""
 
 from __future__ import annotations
 
-from itertools import product
-
 from spikewright.errors import SpikewrightError
-from spikewright.machine.blocks import WORD, Machine
-from spikewright.machine.choices import LayerPlacement, Placement
+from spikewright.machine.blocks import Machine
+from spikewright.machine.clocks import Clocks
 from spikewright.machine.memories import make_images
 from spikewright.machine.schedule import Schedule
-from spikewright.network import INPUT, Network
-from spikewright.network.geometry import Pair
+from spikewright.network import Network
+from spikewright.sw.passes.activity import Activity, assumed
+from spikewright.sw.passes.costs import mean, predict_layer
+from spikewright.sw.passes.search import search
 
 __all__ = ["place"]
 
-_ROUNDED = 1.1
-"""How much longer than a row its tiles may be, so that they fill words."""
+_FINALISTS = 8
+"""Placements whose clocks are counted exactly."""
 
 
-def place(network: Network, machine: Machine) -> Schedule:
-    """The schedule of `network` on `machine`; raises SpikewrightError where it does not fit."""
+def place(network: Network, machine: Machine, activity: Activity | None = None) -> Schedule:
+    """The schedule of `network` on `machine`; raises SpikewrightError where it does not fit.
+
+    `activity` says what the layers send (:func:`~spikewright.sw.passes.activity.observed`);
+    without it a density of set bits is assumed.
+    """
+    activity = activity or assumed(network)
+    fitting: list[Schedule] = []
     failure = None
-    for packs, sums in ((True, True), (False, True), (True, False), (False, False)):
+    for one in search(network, machine, activity):
+        schedule = Schedule(network, machine, one.placement)
         try:
-            schedule = Schedule(network, machine, _placement(network, machine, packs, sums))
             make_images(schedule)
-            return schedule
         except SpikewrightError as error:
             failure = failure or error
-    raise failure or AssertionError
+            continue
+        fitting.append(schedule)
+        if len(fitting) == _FINALISTS:
+            break
+    if not fitting:
+        raise failure or AssertionError
+    known: dict[object, Clocks] = {}
+    return min(fitting, key=lambda schedule: _clocks(schedule, activity, known))
 
 
-def _placement(network: Network, machine: Machine, packs: bool, sums: bool) -> Placement:
-    channels, _, width = network.input.shape
-    layers = tuple(
-        _layer(network, index, machine, packs, sums) for index in range(len(network.layers))
-    )
-    return Placement(layers, max(1, min(width, WORD // min(channels, WORD))))
-
-
-def _layer(
-    network: Network, index: int, machine: Machine, packs: bool, sums: bool
-) -> LayerPlacement:
-    channels, height, width = network.layers[index].shape
-    fires = machine.fire.count
-    groups = -(-channels // (min(machine.lanes.count, WORD) // fires * fires))
-    pitch = -(-channels // (groups * fires)) * fires
-    pool = _pool(network, index) if sums else (1, 1)
-    last = index == len(network.layers) - 1
-    members, windows = (1, 1), 1
-    if packs and not last:
-        members = _members(pool, machine, pitch)
-        free = machine.lanes.count // (pitch * members[0] * members[1])
-        windows = max(1, min(free, width // pool[1], WORD // pitch))
-    rows, tiles_x = height // pool[0], -(-(width // pool[1]) // windows)
-    word = 1 if last else _word(network, index, machine, pool, tiles_x, windows * pitch)
-    shares = _shares(machine.cores, groups, rows * -(-tiles_x // word))
-    return LayerPlacement(pitch, pool, members, windows, word, *shares)
-
-
-def _pool(network: Network, index: int) -> Pair:
-    """The window that all readers of a layer sum, if they agree."""
-    windows = {
-        synapse.pool.size
-        for layer in network.layers
-        for synapse in layer.synapses
-        if synapse.source == index != INPUT
-    }
-    return windows.pop() if len(windows) == 1 else (1, 1)
-
-
-def _members(pool: Pair, machine: Machine, pitch: int) -> Pair:
-    """The most positions of a window that fit an item; one where the pool's pipeline forbids."""
-    if pitch // machine.fire.count < machine.pool.latency:
-        return 1, 1
-    room = machine.lanes.count // pitch
-    shapes = product(_divisors(pool[0]), _divisors(pool[1]))
-    return max((s for s in shapes if s[0] * s[1] <= room), key=lambda s: s[0] * s[1])
-
-
-def _word(
-    network: Network, index: int, machine: Machine, pool: Pair, tiles_x: int, values: int
-) -> int:
-    """As many tiles as a word holds, if few lie beyond the row and the packer can wait."""
-    most = network.ranges.layers[index].spikes[1] * pool[0] * pool[1]
-    if network.steps * max(1, most.bit_length()) > machine.packer.partial:
-        return 1
-    fitting = range(1, min(tiles_x, WORD // values) + 1)
-    return max(n for n in fitting if -(-tiles_x // n) * n <= _ROUNDED * tiles_x)
-
-
-def _shares(cores: int, groups: int, words: int) -> Pair:
-    """Rows of cores for groups, and cores of a row for words; of equal ones, fewest weights."""
-    grids = [(g, min(words, cores // g)) for g in range(1, min(groups, cores) + 1)]
-    return min(grids, key=lambda s: (-(-groups // s[0]) * -(-words // s[1]), -s[0]))
-
-
-def _divisors(n: int) -> list[int]:
-    return [d for d in range(1, n + 1) if n % d == 0]
+def _clocks(schedule: Schedule, activity: Activity, known: dict[object, Clocks]) -> float:
+    """Clocks of an image, the mean of all frames; `known` are those of layers seen before."""
+    total = 0.0
+    for layer in schedule.layers:
+        key = layer.index, layer.placement, tuple(reading.map for reading in layer.readings)
+        if key not in known:
+            known[key] = mean(predict_layer(layer, activity))
+        total += known[key].total
+    return total

@@ -17,6 +17,7 @@ from spikewright.machine.memories import make_images
 from spikewright.machine.schedule import Schedule
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.interpreter import Interpreter, outputs, traces
+from spikewright.sw.passes.choices import frame_margins
 from spikewright.sw.passes.place import place
 
 
@@ -48,7 +49,9 @@ def random_schedule(rng, network, machine, trials=200):
     for _ in range(trials):
         layers = tuple(_layer(rng, network, index, machine) for index in range(len(network.layers)))
         try:
-            schedule = Schedule(network, machine, Placement(layers, int(rng.integers(1, most + 1))))
+            margin = int(rng.choice(frame_margins(network)))
+            placement = Placement(layers, int(rng.integers(1, most + 1)), margin)
+            schedule = Schedule(network, machine, placement)
             make_images(schedule)
             return schedule
         except SpikewrightError:
@@ -58,7 +61,7 @@ def random_schedule(rng, network, machine, trials=200):
 
 def _layer(rng, network, index, machine):
     """One layer's choices; most of them legal."""
-    channels, _, width = network.layers[index].shape
+    channels, height, width = network.layers[index].shape
     fires, lanes = machine.fire.count, min(machine.lanes.count, 36)
     pitch = fires * int(rng.integers(1, min(lanes // fires, -(-channels // fires)) + 1))
     windows = {s.pool.size for layer in network.layers for s in layer.synapses if s.source == index}
@@ -69,7 +72,11 @@ def _layer(rng, network, index, machine):
     tiles = -(-max(1, width // pool[1]) // side)
     word = 1 if last else int(rng.integers(1, tiles + 1))
     rows = int(rng.integers(1, machine.cores + 1))
-    return LayerPlacement(pitch, pool, members, side, word, rows, machine.cores // rows)
+    columns = machine.cores // rows
+    words = height // pool[0] * -(-(width // pool[1]) // (side * word))
+    cuts = (*sorted(rng.integers(0, words + 1, columns - 1).tolist()), words)
+    dealt = ({}, {"cuts": cuts}, {"turns": True})[int(rng.integers(3))]
+    return LayerPlacement(pitch, pool, members, side, word, rows, columns, **dealt)
 
 
 def check_equal(schedule, frames, images=None):

@@ -12,7 +12,7 @@ from amaranth.back import verilog
 from amaranth.sim import Simulator
 
 from spikewright.hw.cells import memory
-from spikewright.hw.cells.memory import BlockMemory, DistributedMemory, block_count
+from spikewright.hw.cells.memory import BlockMemory, DistributedMemory
 from spikewright.sim.rtl.netlist import cell_models
 
 ECP5 = SimpleNamespace(device="LFE5U-85F")
@@ -159,14 +159,6 @@ def test_a_read_that_meets_a_write_is_seen(tmp_path):
     bad = [(read, True, read, value, expected) for read, _, _, value, expected in steps]
     found = ecp5_reads(tmp_path, 36, 512, init, bad)
     assert found[1 : 1 + len(bad)] != [expected for *_, expected in bad]
-
-
-@pytest.mark.parametrize(
-    ("width", "depth", "blocks"),
-    [(36, 512, 1), (37, 512, 2), (18, 1024, 1), (128, 784, 8), (128, 512, 4), (9, 4096, 2)],
-)
-def test_block_count(width, depth, blocks):
-    assert block_count(width, depth) == blocks
 
 
 def test_sizes_are_checked():

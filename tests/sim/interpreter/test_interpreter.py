@@ -57,6 +57,10 @@ def features(schedule):
                 "words of tiles": place.word > 1,
                 "groups dealt": place.group_shares > 1,
                 "tiles dealt": place.tile_shares > 1,
+                "runs cut": bool(place.cuts) and place.tile_shares > 1,
+                "words in turn": place.turns and place.tile_shares > 1,
+                "rows in turn": place.turns and place.tile_shares > 1 < layer.height,
+                "frame with a margin": schedule.placement.frame_margin > 0,
                 "several sources": len(layer.readings) > 1,
                 "several blocks": source.blocks > 1,
                 "several columns": source.columns > 1,
@@ -73,7 +77,7 @@ def test_random_networks():
         check_equal(schedule, frames)
         seen.update(set(features(schedule)))
     assert min(seen.values()) >= 3, seen
-    assert len(seen) == 16, seen
+    assert len(seen) == 20, seen
 
 
 def test_planted_faults_are_found(monkeypatch):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cores.streams import record_layout
-from spikewright.hw.link.receiver import MESSAGE, Receiver
+from spikewright.hw.link.receiver import MESSAGE, Receiver, choose_last_part, last_part
 from spikewright.machine.blocks import Machine
 from spikewright.machine.link import (
     ALL,
@@ -17,7 +17,6 @@ from spikewright.machine.link import (
     Kind,
     Status,
     depth,
-    row_words,
 )
 from spikewright.machine.loading import LoadWord
 
@@ -218,11 +217,12 @@ class Executor(wiring.Component):
 
     def _write(self, m: Module, admitted: Value) -> None:
         """The words of a WRITE; when the program stops and starts."""
-        word, words = self.load.payload, row_words(self.machine, Kind.WEIGHTS)
+        word, final = self.load.payload, last_part(self.machine)
         bits = Signal(8 * WORD_BYTES, reset_less=True)
-        place, part = Signal(range(WORD_BYTES)), Signal(range(max(2, words)))
+        place, part = Signal(range(WORD_BYTES)), Signal.like(final, name="part")
         valid, last = Signal(), Signal()
-        ends = (part == words - 1) | (word.kind != Kind.WEIGHTS)
+        choose_last_part(m, self.machine, word.kind, final, Const(1))
+        ends = part == final
         m.d.comb += [self.load.valid.eq(valid), word.data.eq(bits), word.last.eq(last)]
         m.d.sync += valid.eq(0)
         with m.If(self.message.ready):

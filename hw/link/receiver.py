@@ -12,13 +12,30 @@ from spikewright.hw.slip import TOKEN
 from spikewright.machine.blocks import Machine
 from spikewright.machine.link import MAX_MESSAGE, WORD_BYTES, Command, Kind, row_words
 
-__all__ = ["MESSAGE", "Receiver"]
+__all__ = ["MESSAGE", "Receiver", "choose_last_part", "last_part"]
 
 MESSAGE = data.StructLayout({"left": 10, "rows": 8, "whole": 1})
 """A message whose CRC has held. `left`: bytes less 1, without CRC. Read as a WRITE or FRAME, it is
 made of `whole` rows, at least one; `rows` of a WRITE."""
 
 _CRC = 4
+
+
+def last_part(machine: Machine) -> Signal:
+    """A register for the number of the last word of a row."""
+    return Signal(range(max(2, *(row_words(machine, kind) for kind in Kind))), name="last_part")
+
+
+def choose_last_part(
+    m: Module, machine: Machine, kind: Value, register: Signal, writes: Value
+) -> None:
+    """What that is for the memory `kind` of a WRITE; 0 of anything else."""
+    m.d.sync += register.eq(0)
+    with m.If(writes), m.Switch(kind):
+        for one in Kind:
+            if row_words(machine, one) > 1:
+                with m.Case(one):
+                    m.d.sync += register.eq(row_words(machine, one) - 1)
 
 
 class Receiver(wiring.Component):
@@ -117,17 +134,16 @@ class Receiver(wiring.Component):
         """Counts rows. The last four bytes are the CRC, which shows only at the end: byte n proves
         that byte n - 4 was payload, so rows are counted four bytes late, without looking."""
         head, low = count[-1], count[:3]  # bytes 0 to 4; the last three bits of n - 5
-        writes, frames, weights, sized = Signal(), Signal(), Signal(), Signal()
+        writes, frames, sized = Signal(), Signal(), Signal()
         counting, whole = Signal(), Signal()
         place, size = Signal(range(WORD_BYTES)), Signal(range(WORD_BYTES))
-        words = row_words(self.machine, Kind.WEIGHTS)
-        part = Signal(range(max(2, words)))
-        rows = Signal(8)
+        final = last_part(self.machine)
+        part, rows = Signal.like(final, name="part"), Signal(8)
         with m.If(taken & head & (low == 3)):
             m.d.sync += [writes.eq(byte == Command.WRITE), frames.eq(byte == Command.FRAME)]
         with m.If(taken & head & (low == 5)):
+            choose_last_part(m, self.machine, byte, final, writes)
             m.d.sync += [
-                weights.eq(writes & (byte == Kind.WEIGHTS)),
                 sized.eq(writes | ((byte != 0) & (byte <= WORD_BYTES))),
                 size.eq(WORD_BYTES - 1),
             ]
@@ -139,7 +155,7 @@ class Receiver(wiring.Component):
             m.d.sync += [place.eq(place + 1), whole.eq(0)]
             with m.If(place == size):
                 m.d.sync += [place.eq(0), part.eq(part + 1)]
-                with m.If((part == words - 1) | ~weights):
+                with m.If(part == final):
                     m.d.sync += [part.eq(0), rows.eq(rows + 1), whole.eq(1)]
         with m.If(clear):
             m.d.sync += [s.eq(0) for s in (counting, whole, place, part, rows)]

@@ -13,8 +13,8 @@ lose bytes only where the host has more than two requests without an answer, RUN
 HELLO  -> version (1), runs outstanding (1: accepted and not yet answered, 0..2), dropped messages
           (1, saturating), machine digest (4)
 WRITE   kind (1), core (1; 63: all), index (2), then words of 5 bytes, 36 bits each. They go to the
-        memory of that :class:`Kind` from `index` on. A weight row is :func:`row_words` words, the
-        low bits first, and one index; every other row is one word. BUSY while a run is outstanding.
+        memory of that :class:`Kind` from `index` on. A row is :func:`row_words` words, the low bits
+        first, and one index. BUSY while a run is outstanding.
         WRITE stops the program and forgets a frame that was not run.
 FRAME   bytes (1: 1..5), 0 (1), index (2), then words of so many bytes. They go to the map addresses
         from `index` on, of the next image's frame. The bytes are a word's upper ones: a word is the
@@ -39,6 +39,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from spikewright.machine.blocks import WORD, Machine, address_bits
+from spikewright.machine.configuration import AxisEntry
 from spikewright.machine.protocol import MAX_MESSAGE, Decoder, Reply, Status, slip
 
 __all__ = [
@@ -115,9 +116,12 @@ def depth(machine: Machine, kind: Kind) -> int:
 
 def row_words(machine: Machine, kind: Kind) -> int:
     """Words of a row."""
-    return (
-        -(-machine.lanes.count * machine.lanes.weight_bits // WORD) if kind == Kind.WEIGHTS else 1
-    )
+    bits = {
+        Kind.AXIS: AxisEntry.size(machine.widths),
+        Kind.WEIGHTS: machine.lanes.count * machine.lanes.weight_bits,
+        Kind.PARAMETERS: machine.fire.parameter_bits,
+    }
+    return -(-bits.get(kind, WORD) // WORD)
 
 
 def digest(machine: Machine) -> int:

@@ -105,7 +105,7 @@ def test_kinds_are_those_of_the_load_chain():
 
 def test_depths():
     assert depth(MACHINE, Kind.PARAMETERS) == 2 * 512
-    assert [row_words(MACHINE, kind) for kind in Kind] == [1, 1, 4, 1, 1]
+    assert [row_words(MACHINE, kind) for kind in Kind] == [1, 2, 4, 1, 1]
 
 
 def parts(tag, label, clocks, outputs):

@@ -78,7 +78,9 @@ def check(number, cache):
         found = difference(schedule, frames, run, traced=True)
         assert found is None, (number, case, found)
         for layer in schedule.layers:
-            seen.append({*features(layer), f"{machine.lanes.count} lanes", f"{machine.cores} cores"})
+            seen.append(
+                {*features(layer), f"{machine.lanes.count} lanes", f"{machine.cores} cores"}
+            )
     return seen
 
 

@@ -15,6 +15,7 @@ from spikewright.machine.blocks import (
 from spikewright.machine.choices import LayerPlacement, Placement
 from spikewright.machine.memories import make_images
 from spikewright.machine.schedule import Schedule
+from spikewright.network import INPUT
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.interpreter import Interpreter, outputs, traces
 from spikewright.sw.passes.choices import frame_margins
@@ -33,6 +34,20 @@ def large_machine(cores, lanes, fires):
         ),
         pool=Pool(bits=12, depth=2048),
         program_words=16384,
+    )
+
+
+def small_machine(cores, lanes, fires):
+    """A machine that is soon built, for smaller networks."""
+    return Machine(
+        cores=cores,
+        walker=Walker(1024, sources=2),
+        spikes=SpikeMemory(4096),
+        lanes=Lanes(lanes, weight_rows=4096, accumulator_bits=24),
+        fire=FireUnit(
+            fires, membrane_bits=28, threshold_bits=24, drive_bits=26, parameter_rows=512
+        ),
+        pool=Pool(bits=10, depth=512),
     )
 
 
@@ -100,3 +115,28 @@ def check_equal(schedule, frames, images=None):
                 assert (got[:, there] == expected[:, there]).all(), (made.name, name)
         assert (outputs(schedule, run.readout) == golden.potentials[number]).all()
     return run
+
+
+def features(layer):
+    """What a layer is about, as a set of words."""
+    place, source = layer.placement, layer.readings[0].map
+    there = {
+        "windows packed": place.windows > 1,
+        "members packed": place.members != (1, 1),
+        "summed on write": place.pool != (1, 1),
+        "summed on read": layer.layer.synapses[0].pool.size != source.pool,
+        "words of tiles": place.word > 1,
+        "groups dealt": place.group_shares > 1,
+        "tiles dealt": place.tile_shares > 1,
+        "runs cut": bool(place.cuts) and place.tile_shares > 1,
+        "words in turn": place.turns and place.tile_shares > 1,
+        "rows in turn": place.turns and place.tile_shares > 1 < layer.height,
+        "frame with a margin": layer.readings[0].source == INPUT
+        and source.height > layer.network.input.shape[1],
+        "several sources": len(layer.readings) > 1,
+        "several blocks": source.blocks > 1,
+        "several columns": source.columns > 1,
+        "direct": layer.direct,
+    }
+    kinds = {layer.layer.kind, layer.layer.neuron.model.value}
+    return kinds | {name for name, holds in there.items() if holds}

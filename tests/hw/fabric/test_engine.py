@@ -7,36 +7,14 @@ import numpy as np
 import pytest
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.blocks import (
-    FireUnit,
-    Lanes,
-    Machine,
-    Pool,
-    SpikeMemory,
-    Walker,
-)
 from spikewright.machine.memories import make_images
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.interpreter import Interpreter, traces
 from spikewright.sim.rtl.decisions import decisions
 from spikewright.sw.passes.place import place
 from tests.support.engine import run_engine
-from tests.support.placements import random_schedule
+from tests.support.placements import random_schedule, small_machine
 from tests.support.random_networks import random_frames, random_network
-
-
-def machine_of(cores, lanes, fires):
-    """A machine in whose memories the networks below fit."""
-    return Machine(
-        cores=cores,
-        walker=Walker(1024, sources=2),
-        spikes=SpikeMemory(4096),
-        lanes=Lanes(lanes, weight_rows=4096, accumulator_bits=24),
-        fire=FireUnit(
-            fires, membrane_bits=28, threshold_bits=24, drive_bits=26, parameter_rows=512
-        ),
-        pool=Pool(bits=10, depth=512),
-    )
 
 
 def drawn(seed, machine, size=3000):
@@ -87,4 +65,4 @@ def check(schedule, frames, **options):
 @pytest.mark.parametrize("seed", range(8))
 def test_random_networks(seed):
     cores, lanes, fires = [(1, 8, 1), (1, 16, 2), (2, 8, 2), (3, 16, 4)][seed % 4]
-    check(*drawn(seed, machine_of(cores, lanes, fires)), stalls=0.3 * (seed % 2))
+    check(*drawn(seed, small_machine(cores, lanes, fires)), stalls=0.3 * (seed % 2))

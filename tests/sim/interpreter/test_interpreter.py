@@ -17,6 +17,7 @@ from spikewright.sim.interpreter.core import Core
 from spikewright.sw.passes.place import place
 from tests.support.placements import (
     check_equal,
+    features,
     large_machine,
     random_machine,
     random_schedule,
@@ -41,41 +42,12 @@ def drawn(seed):
     return schedule, random_frames(rng, network, 2)
 
 
-def features(schedule):
-    """What a case is about."""
-    for layer in schedule.layers:
-        place, source = layer.placement, layer.readings[0].map
-        yield layer.layer.kind
-        yield layer.layer.neuron.model.value
-        yield from (
-            name
-            for name, there in {
-                "windows packed": place.windows > 1,
-                "members packed": place.members != (1, 1),
-                "summed on write": place.pool != (1, 1),
-                "summed on read": layer.layer.synapses[0].pool.size != source.pool,
-                "words of tiles": place.word > 1,
-                "groups dealt": place.group_shares > 1,
-                "tiles dealt": place.tile_shares > 1,
-                "runs cut": bool(place.cuts) and place.tile_shares > 1,
-                "words in turn": place.turns and place.tile_shares > 1,
-                "rows in turn": place.turns and place.tile_shares > 1 < layer.height,
-                "frame with a margin": schedule.placement.frame_margin > 0,
-                "several sources": len(layer.readings) > 1,
-                "several blocks": source.blocks > 1,
-                "several columns": source.columns > 1,
-                "direct": layer.direct,
-            }.items()
-            if there
-        )
-
-
 def test_random_networks():
     seen = collections.Counter()
     for seed in range(60):
         schedule, frames = drawn(seed)
         check_equal(schedule, frames)
-        seen.update(set(features(schedule)))
+        seen.update(set().union(*map(features, schedule.layers)))
     assert min(seen.values()) >= 3, seen
     assert len(seen) == 20, seen
 
@@ -152,5 +124,5 @@ if __name__ == "__main__":
     for number in range(int(sys.argv[1])):
         case, images_in = drawn(number)
         check_equal(case, images_in)
-        found.update(set(features(case)))
+        found.update(set().union(*map(features, case.layers)))
     print(f"{sys.argv[1]} networks equal; layers' features: {dict(found)}")

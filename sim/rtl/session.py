@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
+from spikewright.machine.configuration import Instruction, Opcode
 from spikewright.machine.link import (
     PART,
     Answer,
@@ -31,8 +32,8 @@ from spikewright.sim.rtl.stimulus import Epoch, Op, Reset, Send, UntilReplies, W
 
 __all__ = ["answers", "session"]
 
-BEGIN = 300
-"""Clocks after which an idle machine has begun with the image of a RUN."""
+BEGIN = 100
+"""Clocks after which an idle machine has begun with the image of a RUN, besides the program's."""
 DRAIN = 8
 """Clocks after the last reply."""
 
@@ -56,10 +57,21 @@ def readout_places(schedule: Schedule) -> int:
     return max(output_places(schedule)) + 1
 
 
+def words_before_frame(schedule: Schedule, images: Images) -> int:
+    """Program words in front of the first FRAME."""
+    at = 0
+    while True:
+        one = Instruction.decode(schedule.machine.widths, images.program[at])
+        if one.opcode == Opcode.FRAME:
+            return at
+        at += 1 + one.words
+
+
 def session(schedule: Schedule, images: Images, frames: npt.NDArray[np.uint8]) -> list[Op]:
     """Load `images` and run `frames`, ``(N, C, H, W)``."""
     script: list[Op] = [Reset()]
     replies, parts = 0, -(-readout_places(schedule) // PART)
+    begin = BEGIN + 4 * schedule.machine.cores + words_before_frame(schedule, images)
     for message in load_requests(schedule, images):
         replies += 1
         script += [Send(message), UntilReplies(replies)]
@@ -70,7 +82,7 @@ def session(schedule: Schedule, images: Images, frames: npt.NDArray[np.uint8]) -
         if number:  # the image before is done, this frame's begins
             replies += parts
             script.append(UntilReplies(replies))
-        script += [Send(request(Command.RUN, number)), Wait(BEGIN)]
+        script += [Send(request(Command.RUN, number)), Wait(begin)]
     return [*script, UntilReplies(replies + parts), Wait(DRAIN)]
 
 

@@ -417,6 +417,11 @@ class LayerSchedule:
         several = place.positions // place.windows * self.parts[0] * self.parts[1] > 1
         rules = [
             (self.layer.neuron.model in machine.fire.models, "its neurons are not in the cores"),
+            (
+                self.shift <= machine.fire.largest_shift,
+                f"its sums are shifted by {self.shift}, the fire units shift by "
+                f"{machine.fire.largest_shift} at most",
+            ),
             (self.pitch % machine.fire.count == 0, "groups are not dealt evenly to fire units"),
             (self.pitch <= WORD, f"groups have more than {WORD} channels"),
             (self.pitch * place.positions <= machine.lanes.count, "an item needs more lanes"),

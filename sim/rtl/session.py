@@ -34,6 +34,8 @@ __all__ = ["answers", "session"]
 
 BEGIN = 100
 """Clocks after which an idle machine has begun with the image of a RUN, besides the program's."""
+FEED = 12
+"""Clocks of a frame's word on its way from the host port to the spike memories."""
 DRAIN = 8
 """Clocks after the last reply."""
 
@@ -72,6 +74,7 @@ def session(schedule: Schedule, images: Images, frames: npt.NDArray[np.uint8]) -
     script: list[Op] = [Reset()]
     replies, parts = 0, -(-readout_places(schedule) // PART)
     begin = BEGIN + 4 * schedule.machine.cores + words_before_frame(schedule, images)
+    begin += FEED * len(schedule.frame_words(frames[0]))
     for message in load_requests(schedule, images):
         replies += 1
         script += [Send(message), UntilReplies(replies)]

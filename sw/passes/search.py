@@ -132,7 +132,11 @@ class _Layer:
         if rows.max() > self.machine.lanes.weight_rows:
             self._fails("weight memory", int(rows.max()), self.machine.lanes.weight_rows)
             return
-        kept = {n: words for n, words in one.kept.items() if self.last[n] >= self.index - 1}
+        kept = {
+            n: words
+            for n, words in one.kept.items()
+            if n == INPUT or self.last[n] >= self.index - 1
+        }
         for source, number in choice.kept.items():
             kept[source] = max(number, kept.get(source, 0))
         needed = max(self._spike_words(kept, self.index + n) for n in (-1, 0))

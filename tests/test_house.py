@@ -50,6 +50,7 @@ TESTED_BY = {
     "spikewright/machine/maps.py": "sim/interpreter/test_interpreter.py",
     "spikewright/machine/memories.py": "sim/interpreter/test_interpreter.py",
     "spikewright/machine/schedule.py": "sim/interpreter/test_interpreter.py",
+    "spikewright/machine/work.py": "sim/interpreter/test_interpreter.py",
     "sim/interpreter/core.py": "sim/interpreter/test_interpreter.py",
     "sim/interpreter/machine.py": "sim/interpreter/test_interpreter.py",
     "sim/interpreter/trace.py": "sim/interpreter/test_interpreter.py",

@@ -263,8 +263,8 @@ def axis_table(layer: LayerSchedule, number: int, axis: int, core: int = 0) -> l
     """
     parts = layer.parts[axis]
     if not layer.placement.turns:
-        items = (layer.height, layer.tiles_x)[axis] * parts
-        return [_axis_entry(layer, number, axis, item) for item in range(items)]
+        count = (layer.height, layer.tiles_x)[axis] * parts
+        return [_axis_entry(layer, number, axis, item) for item in range(count)]
     words, table = layer.share(core).words, []
     if axis == 0:
         for word in words[:: layer.period]:

@@ -22,7 +22,6 @@ windows, and within a window over members, row after row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import gcd
@@ -34,6 +33,7 @@ from spikewright.machine.blocks import WORD, Machine
 from spikewright.machine.choices import LayerPlacement, Placement
 from spikewright.machine.configuration import Send
 from spikewright.machine.maps import Map
+from spikewright.machine.work import Field, Item, Pass, Reading, Share
 from spikewright.network import (
     INPUT,
     InputCode,
@@ -56,79 +56,6 @@ __all__ = [
     "Share",
     "frame_map",
 ]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a layer reads a map: a convolution over the map's own positions.
-
-    `size` is what it reads of height and width; `weight` is ``(out, in, y, x)``. Rows of the weight
-    memory: `tap_rows` between neighbouring columns, `block_rows` between channel blocks.
-    """
-
-    source: int
-    map: Map
-    weight: Ints
-    stride: Pair
-    padding: Pair
-    size: Pair
-    shift: int
-
-
-@dataclass(frozen=True)
-class Field:
-    """The rows of weight memory of a :class:`Reading` for the united fields of packed positions.
-
-    The kernel of an item covers `taps` rows and columns. Row ``uy * row + block * block_step +
-    ux * tap + c`` belongs to tap (uy, ux) and channel c of a block.
-    """
-
-    taps: Pair
-    tap: int
-    word: int
-    block: int
-    row: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One digit plane: `reading` is its place among the readings, `plane` 0 the heaviest."""
-
-    reading: int
-    plane: int
-    doubles: int
-
-
-@dataclass(frozen=True)
-class Share:
-    """A core's part: groups ``first_group ..``, and `words` of tiles, counted row after row."""
-
-    first_group: int
-    groups: int
-    words: range
-
-    @property
-    def idle(self) -> bool:
-        """Whether the core has no part."""
-        return not self.groups or not self.words
-
-
-@dataclass(frozen=True)
-class Item:
-    """A work item: a channel group at the positions of one part of a tile.
-
-    `row` and `column` count items over the layer's output; `first` and `last` tell whether it is
-    the first or the last part of its windows.
-    """
-
-    group: int
-    tile_y: int
-    tile_x: int
-    row: int
-    column: int
-    first: bool
-    last: bool
 
 
 class LayerSchedule:

@@ -93,14 +93,14 @@ class Loads:
 
     def _events(self) -> tuple[Ints, Ints]:
         """Bits, and doublings, as :meth:`events`."""
-        fresh, pending = np.True_, np.int64(0)
-        total, doubles = np.int64(0), np.int64(0)
+        pending, total, doubles = (np.zeros(1, np.int64) for _ in range(3))
+        fresh = np.ones(1, bool)
         for one in self.layer.passes:
             bits = self._fields(one.reading, one.plane)
             there = bits > 0
             pending = np.where(fresh, 0, pending + one.doubles)
             doubles = doubles + np.where(there, np.maximum(pending - 1, 0), 0)
-            pending, fresh = np.where(there, 0, pending), fresh & ~there
+            pending, fresh = np.where(there, 0, pending), fresh & np.logical_not(there)
             total = total + bits
         return total, doubles + pending
 

@@ -68,17 +68,22 @@ def choose_machine(
     few = [one.first(_FRAMES) for one in every]
     best: tuple[float, Machine] | None = None
     failure = None
+    passed: list[Machine] = []
+    failed: list[Machine] = []
     for fires in fire_units:
         # Other numbers of fire units are tried with the memories of the best machine so far.
         known = best and best[1]
         for machine in _machines(networks, device, cores, lanes, fires, known):
-            if best and _not_worth(machine, best[1]):
+            if _hopeless(machine, passed, failed):
                 continue
             try:
                 clocks = _estimate(networks, machine, few)
             except SpikewrightError as error:
                 failure = failure or error
+                if "weight memory" in str(error):
+                    failed.append(machine)
                 continue
+            passed.append(machine)
             if best is None or clocks < best[0]:
                 best = clocks, machine
     if best is None:
@@ -86,9 +91,18 @@ def choose_machine(
     return _placed(networks, every, best[1], device, cores)
 
 
-def _not_worth(machine: Machine, best: Machine) -> bool:
-    """Whether it has the lanes of `best` and far fewer cores."""
-    return machine.lanes.count == best.lanes.count and machine.cores < _WORTH * best.cores
+def _hopeless(machine: Machine, passed: list[Machine], failed: list[Machine]) -> bool:
+    """Whether it has far fewer cores than one that had room, or no more room for weights than one
+    that had too little."""
+    lanes = machine.lanes
+    return any(
+        lanes.count == one.lanes.count and machine.cores < _WORTH * one.cores for one in passed
+    ) or any(
+        lanes.count == one.lanes.count
+        and lanes.weight_rows <= one.lanes.weight_rows
+        and machine.cores <= one.cores
+        for one in failed
+    )
 
 
 def _estimate(

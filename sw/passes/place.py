@@ -14,8 +14,8 @@ from spikewright.sw.passes.search import search
 
 __all__ = ["place"]
 
-_FINALISTS = 8
-"""Placements whose clocks are counted exactly."""
+_FINALISTS, _LAYERS = 8, 80
+"""Placements whose clocks are counted exactly; fewer where their layers would be more in all."""
 
 
 def place(network: Network, machine: Machine, activity: Activity | None = None) -> Schedule:
@@ -35,7 +35,7 @@ def place(network: Network, machine: Machine, activity: Activity | None = None) 
             failure = failure or error
             continue
         fitting.append(schedule)
-        if len(fitting) == _FINALISTS:
+        if len(fitting) == max(1, min(_FINALISTS, _LAYERS // len(network.layers))):
             break
     if not fitting:
         raise failure or AssertionError

@@ -30,8 +30,9 @@ __all__ = ["WIDTH", "Found", "search"]
 
 _KEPT = 3
 """Placements of equal maps that are kept, each with fewer weight rows than the faster ones."""
-WIDTH = 24
-"""Placements that are kept behind a layer."""
+WIDTH, _LEAST, _ALL = 24, 3, 240
+"""Placements that are kept behind a layer; fewer, and at least so many, where there would be more
+of all layers together."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def search(
         for columns in frame_columns(network)
         for margin in frame_margins(network)
     ]
+    width = min(width, max(_LEAST, _ALL // len(network.layers)))
     for index in range(len(network.layers)):
         found = _Layer(network, index, machine, activity).extend(found, width)
     return found
@@ -104,6 +106,7 @@ class _Layer:
         self.failure: SpikewrightError | None = None
         later = network.layers[index + 1 :]
         self.live = {synapse.source for layer in later for synapse in layer.synapses}
+        self.last = {s.source: i for i, one in enumerate(network.layers) for s in one.synapses}
         self.sources = {synapse.source for synapse in network.layers[index].synapses}
 
     def extend(self, found: list[Found], width: int) -> list[Found]:
@@ -129,7 +132,11 @@ class _Layer:
         if rows.max() > self.machine.lanes.weight_rows:
             self._fails("weight memory", int(rows.max()), self.machine.lanes.weight_rows)
             return
-        kept = dict(one.kept)
+        kept = {
+            n: words
+            for n, words in one.kept.items()
+            if n == INPUT or self.last[n] >= self.index - 1
+        }
         for source, number in choice.kept.items():
             kept[source] = max(number, kept.get(source, 0))
         needed = max(self._spike_words(kept, self.index + n) for n in (-1, 0))
@@ -149,16 +156,12 @@ class _Layer:
         In either half lies a frame, and none of the others lies in both.
         """
         there = [
-            kept.get(source, 0)
-            for source in range(index + 1)
-            if max(self._readers(source), default=-1) >= index
+            words
+            for source, words in kept.items()
+            if INPUT < source <= index and self.last.get(source, -1) >= index
         ]
         most = max([0, *there, -(-sum(there) // 2)])
         return 2 * (kept[INPUT] + most) if INPUT in kept else most
-
-    def _readers(self, source: int) -> list[int]:
-        layers = enumerate(self.network.layers)
-        return [i for i, layer in layers if any(s.source == source for s in layer.synapses)]
 
     def _fails(self, what: str, needed: int, depth: int) -> None:
         self.failure = self.failure or SpikewrightError(

@@ -1,5 +1,7 @@
 """Random legal placements, and the comparison of interpreter and golden model."""
 
+from itertools import product
+
 import numpy as np
 
 from spikewright.errors import SpikewrightError
@@ -82,8 +84,14 @@ def _layer(rng, network, index, machine):
     windows = {s.pool.size for layer in network.layers for s in layer.synapses if s.source == index}
     pool = windows.pop() if len(windows) == 1 and rng.random() < 0.7 else (1, 1)
     last = index == len(network.layers) - 1
-    members = tuple(int(rng.choice([d for d in range(1, p + 1) if p % d == 0])) for p in pool)
-    side = 1 if last else int(rng.integers(1, max(1, lanes // pitch) + 1))
+    shapes = [
+        (y, x)
+        for y, x in product(*([d for d in range(1, p + 1) if p % d == 0] for p in pool))
+        if y * x * pitch <= lanes
+    ]
+    members = shapes[int(rng.integers(len(shapes), size=3).max())]  # more often several
+    room = max(1, lanes // (pitch * members[0] * members[1]))
+    side = 1 if last else int(rng.integers(1, room + 1))
     tiles = -(-max(1, width // pool[1]) // side)
     word = 1 if last else int(rng.integers(1, tiles + 1))
     rows = int(rng.integers(1, machine.cores + 1))

@@ -44,7 +44,7 @@ def drawn(seed):
 
 def test_random_networks():
     seen = collections.Counter()
-    for seed in range(60):
+    for seed in range(120):
         schedule, frames = drawn(seed)
         check_equal(schedule, frames)
         seen.update(set().union(*map(features, schedule.layers)))

@@ -8,6 +8,7 @@ SpikewrightError ``FILE: what, at where; what to do``. A range is stated at its 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import typing
@@ -57,18 +58,19 @@ def from_builtins(
     where: object,
     *,
     oldest: int | None = SCHEMA,
+    newest: int = SCHEMA,
     remedy: str = AGAIN,
     dec_hook: Callable[[type, Any], Any] | None = None,
 ) -> T:
     """`data` as a `kind` (a dataclass, ``dict[str, Any]``, ...), checked; the inverse of
     :func:`to_builtins`.
 
-    Its field ``schema`` must be from `oldest` to SCHEMA; None: it has none. `where` (a file) and
-    `remedy` stand in errors. Fields that `kind` does not have are refused.
+    Its field ``schema`` must be from `oldest` to `newest`; `oldest` None: it has none. `where` (a
+    file) and `remedy` stand in errors. Fields that `kind` does not have are refused.
     """
     place = shown(where)
     if oldest is not None:
-        check_schema(data, place, oldest, remedy)
+        check_schema(data, place, oldest, remedy, newest)
     _check_depth(data, place, remedy)
     try:
         result = msgspec.convert(data, kind, dec_hook=dec_hook)
@@ -132,7 +134,7 @@ def check_fields(record: Any, where: str) -> None:
 @functools.cache
 def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
     hints = typing.get_type_hints(kind, include_extras=True)
-    return tuple((name, hints[name]) for name in kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(kind))
 
 
 def _plain(value: Any) -> Any:
@@ -148,17 +150,19 @@ def _line(error: BaseException) -> str:
     return text.replace(" - at $", ", at $")[:300]
 
 
-def check_schema(data: Any, where: object, oldest: int = SCHEMA, remedy: str = AGAIN) -> None:
-    """Refuse what has no schema version, or one outside `oldest` to SCHEMA."""
+def check_schema(
+    data: Any, where: object, oldest: int = SCHEMA, remedy: str = AGAIN, newest: int = SCHEMA
+) -> None:
+    """Refuse what has no schema version, or one outside `oldest` to `newest`."""
     place = shown(where)
     version = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise SpikewrightError(
             f"{place}: has no schema version; it is not one of our files; {remedy}"
         )
-    if version > SCHEMA:
+    if version > newest:
         raise SpikewrightError(
-            f"{place}: schema version {version} is newer than {SCHEMA}, which this release reads; "
+            f"{place}: schema version {version} is newer than {newest}, which this release reads; "
             "upgrade spikewright"
         )
     if version < oldest:

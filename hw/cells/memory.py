@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikewright.hw.cells.arithmetic import Select
 from spikewright.hw.cells.family import has_ecp5_cells
-from spikewright.machine.area import block_shape
+from spikewright.machine.storage import block_shape
 
 __all__ = ["BlockMemory", "DistributedMemory"]
 

@@ -25,8 +25,8 @@ from amaranth.lib.wiring import In, Out
 from spikewright.hw.cells.arithmetic import Accumulate, Select
 from spikewright.hw.cells.memory import BlockMemory
 from spikewright.machine import blocks
-from spikewright.machine.area import block_shape
 from spikewright.machine.blocks import address_bits
+from spikewright.machine.storage import bank_slots
 
 __all__ = ["Lane", "Lanes", "delayed", "event_layout"]
 
@@ -194,9 +194,7 @@ class Lanes(wiring.Component):
     @property
     def _bank_slots(self) -> int:
         """Slots that share a block RAM: its word is read for the first and waits for the others."""
-        return max(
-            1, block_shape(self.parameters.weight_rows)[1] // (self.fire_units * self._weight_bits)
-        )
+        return bank_slots(self.parameters, self.fire_units)
 
     def _bank(self, m: Module, slots: range, row: Value, flags: list[Value]) -> list[Value]:
         """The weights of neighbouring slots, each when its event is there; zeros without `add`."""

@@ -188,7 +188,7 @@ class Core:
                 total = total << pending
                 extra += max(0, pending - 1)
                 fresh, pending = False, 0
-                added = self.weights[events % self.machine.lanes.weight_rows].sum(0)
+                added = self.weights[events % (1 << self.machine.widths["weight"])].sum(0)
                 total += -added if one.negative else added
         total = total << pending
         load = StepLoad(np.concatenate(counts), extra + pending, t == 0)

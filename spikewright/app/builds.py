@@ -22,11 +22,22 @@ from typing import Any
 
 from spikewright.errors import SpikewrightError
 from spikewright.files import read_text, write_text
-from spikewright.machine.images import NETWORK, Build, read_build
+from spikewright.machine import builds
+from spikewright.machine.directory import AGAIN, NETWORK
+from spikewright.machine.images import Build, read_build
+from spikewright.records import read_record
 from spikewright.reports.facts import summarise
 from spikewright.reports.page import render
 
-__all__ = ["check_parent", "check_target", "open_build", "replacing", "store", "write_report"]
+__all__ = [
+    "check_parent",
+    "check_target",
+    "open_build",
+    "read_either",
+    "replacing",
+    "store",
+    "write_report",
+]
 
 _SUFFIX = ".spikewright"
 
@@ -44,7 +55,21 @@ def open_build(build: Build | str | os.PathLike[str]) -> Build:
         missing = False  # what is wrong with the name, reading tells
     if missing:
         raise SpikewrightError(f"{path / NETWORK}: no such file; run spikewright compile first")
-    return read_build(path)
+    found = read_either(path)
+    if isinstance(found, builds.Build):
+        raise SpikewrightError(
+            f"{path}: is a sound build of the second machine, which no command takes yet; compile "
+            "the network for the first one"
+        )
+    return found
+
+
+def read_either(directory: Path) -> Build | builds.Build:
+    """The build of the first or of the second machine, by the schema version of its header."""
+    header = read_record(directory / NETWORK, dict[str, Any], oldest=None, remedy=AGAIN)
+    version = header.get("schema")
+    second = isinstance(version, int) and version >= builds.SCHEMA
+    return builds.read_build(directory) if second else read_build(directory)
 
 
 def store(build: Build, name: str, result: Mapping[str, Any]) -> None:

@@ -11,13 +11,17 @@ numbers are contents of the memories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
 
 from spikewright.errors import SpikewrightError
 from spikewright.network import NeuronModel
+from spikewright.records import check_fields
 
 __all__ = [
+    "BUILT",
     "WORD",
     "FireUnit",
     "Lanes",
@@ -33,6 +37,15 @@ __all__ = [
 
 WORD = 36
 """Bits of a spike word, a program word and a word on the router: those of a block RAM."""
+
+
+BUILT = (NeuronModel.IF, NeuronModel.BURST, NeuronModel.INTEGRATOR)
+"""The neuron models that fire units can be built with."""
+
+# What is absurd is refused before anything is computed; these are no promise of what fits.
+Few = Annotated[int, Meta(ge=0, le=256)]
+Bits = Annotated[int, Meta(ge=1, le=48)]
+Depth = Annotated[int, Meta(ge=0, le=2**16)]
 
 
 def address_bits(depth: int) -> int:
@@ -55,9 +68,9 @@ class Walker:
     while the one before is walked, so that an item of fewer words costs that.
     """
 
-    axis_entries: int = 512
-    sources: int = 1
-    passes: int = 16
+    axis_entries: Depth = 512
+    sources: Few = 1
+    passes: Few = 16
     fetch: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
@@ -76,7 +89,7 @@ class SpikeMemory:
     Address to data takes `latency` clocks (the output register is used).
     """
 
-    words: int = 1024
+    words: Depth = 1024
     latency: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -94,7 +107,7 @@ class Picker:
     empty: memory, mask, queue and pick.
     """
 
-    queue: int = 16
+    queue: Few = 16
     latency: ClassVar[int] = 8
 
     def __post_init__(self) -> None:
@@ -110,11 +123,11 @@ class Lanes:
     port where 2).
     """
 
-    count: int = 16
-    weight_bits: int = 8
-    weight_rows: int = 1024
-    accumulator_bits: int = 18
-    sharing: int = 1
+    count: Annotated[int, Meta(ge=0, le=1024)] = 16
+    weight_bits: Annotated[int, Meta(ge=2, le=8)] = 8
+    weight_rows: Depth = 1024
+    accumulator_bits: Bits = 18
+    sharing: Few = 1
 
     def __post_init__(self) -> None:
         _check(
@@ -143,21 +156,25 @@ class FireUnit:
     readable again: the least distance of two hand-overs of the same lane.
     """
 
-    count: int = 2
+    count: Few = 2
     models: tuple[NeuronModel, ...] = (NeuronModel.IF, NeuronModel.BURST, NeuronModel.INTEGRATOR)
-    membrane_bits: int = 24
-    threshold_bits: int = 17
-    drive_bits: int = 19
-    largest_shift: int = 15
-    burst_levels: int = 15
-    parameter_rows: int = 256
+    membrane_bits: Bits = 24
+    threshold_bits: Bits = 17
+    drive_bits: Bits = 19
+    largest_shift: Annotated[int, Meta(ge=0, le=15)] = 15
+    burst_levels: Few = 15
+    parameter_rows: Depth = 256
 
     def __post_init__(self) -> None:
+        for model in self.models:
+            if model not in BUILT:
+                raise SpikewrightError(f"fire unit: {model.value} neurons are not in the cores yet")
         _check(
             "fire unit",
             count=(self.count, 1),
             threshold_bits=(self.threshold_bits, 1),
             drive_bits=(self.drive_bits, 2),
+            burst_levels=(self.burst_levels, 1),
             parameter_rows=(self.parameter_rows, 1),
         )
         if max(self.threshold_bits, self.drive_bits) > self.membrane_bits:
@@ -191,8 +208,8 @@ class Pool:
     least distance of two members of the same slot.
     """
 
-    bits: int = 8
-    depth: int = 256
+    bits: Annotated[int, Meta(ge=1, le=32)] = 8
+    depth: Depth = 256
     DISTRIBUTED: ClassVar[int] = 64
 
     def __post_init__(self) -> None:
@@ -224,7 +241,7 @@ class Packer:
     the other planes follow, one a clock. `queue` words wait for the router.
     """
 
-    partial: int = 64
+    partial: Depth = 64
     queue: ClassVar[int] = 16
     DISTRIBUTED: ClassVar[int] = 64
 
@@ -250,7 +267,7 @@ class Router:
     two clocks more (one to collect, one to broadcast).
     """
 
-    address_bits: int = 16
+    address_bits: Annotated[int, Meta(ge=1, le=24)] = 16
     latency: ClassVar[int] = 8
 
 
@@ -261,7 +278,7 @@ class Machine:
     `program_words` and `outputs` are the depths of the program memory and of the readout.
     """
 
-    cores: int = 1
+    cores: Few = 1
     walker: Walker = field(default_factory=Walker)
     spikes: SpikeMemory = field(default_factory=SpikeMemory)
     picker: Picker = field(default_factory=Picker)
@@ -270,13 +287,19 @@ class Machine:
     pool: Pool = field(default_factory=Pool)
     packer: Packer = field(default_factory=Packer)
     router: Router = field(default_factory=Router)
-    program_words: int = 2048
-    outputs: int = 1024
+    program_words: Depth = 2048
+    outputs: Depth = 1024
 
     start: ClassVar[int] = 24
     """Clocks from the last word of a layer to the first event of the next, besides the router's."""
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            block = getattr(self, one.name)
+            if not isinstance(block, int):
+                check_fields(block, one.name)
+        check_fields(self, "machine")
+        _check("machine", program_words=(self.program_words, 2), outputs=(self.outputs, 1))
         if not 1 <= self.cores <= 32:
             raise SpikewrightError(f"machine: {self.cores} cores; 1 to 32 can be built")
         if self.lanes.count % self.fire.count:

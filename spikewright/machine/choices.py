@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from spikewright.network.geometry import Pair
+from msgspec import Meta
+
+from spikewright.machine.blocks import WORD
+from spikewright.network.limits import CHANNELS, VALUES
+from spikewright.records import check_fields
 
 __all__ = ["LayerPlacement", "Placement"]
+
+InWord = Annotated[int, Meta(ge=1, le=WORD)]
+Side = Annotated[int, Meta(ge=1, le=CHANNELS)]
+Window = tuple[Side, Side]
+Cores = Annotated[int, Meta(ge=1, le=32)]
+Cuts = Annotated[tuple[Annotated[int, Meta(ge=0, le=VALUES)], ...], Meta(max_length=32)]
 
 
 @dataclass(frozen=True)
@@ -26,15 +37,18 @@ class LayerPlacement:
     - `turns`: instead, the cores of a row take words in turn; needs fields of equal height
     """
 
-    channels: int
-    pool: Pair = (1, 1)
-    members: Pair = (1, 1)
-    windows: int = 1
-    word: int = 1
-    group_shares: int = 1
-    tile_shares: int = 1
-    cuts: tuple[int, ...] = ()
+    channels: InWord
+    pool: Window = (1, 1)
+    members: Window = (1, 1)
+    windows: Side = 1
+    word: InWord = 1
+    group_shares: Cores = 1
+    tile_shares: Cores = 1
+    cuts: Cuts = ()
     turns: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, "placement")
 
     @property
     def positions(self) -> int:
@@ -56,5 +70,8 @@ class Placement:
     """
 
     layers: tuple[LayerPlacement, ...]
-    frame_columns: int = 1
-    frame_margin: int = 0
+    frame_columns: InWord = 1
+    frame_margin: Annotated[int, Meta(ge=0, le=CHANNELS)] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "placement")

@@ -37,11 +37,11 @@ from spikewright.machine.configuration import (
 )
 from spikewright.machine.fields import Record
 from spikewright.machine.placement import first_fit
-from spikewright.machine.schedule import LayerSchedule, Schedule
+from spikewright.machine.schedule import LayerSchedule, Reading, Schedule
 from spikewright.network import INPUT, Ints, NeuronModel, Tie
 from spikewright.network.neuron import Reset
 
-__all__ = ["Images", "make_images"]
+__all__ = ["Base", "Images", "bases", "groups_in", "make_images", "tap_rows"]
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,65 @@ class Images:
     weights: list[list[int]]
     parameters: list[list[list[int]]]
 
+    @property
+    def by_name(self) -> dict[str, list[int]]:
+        """The same by the names of :func:`~spikewright.machine.storage.loadable`."""
+        made = {"program": self.program, "axis": self.axis}
+        made |= {f"weights_{number}": rows for number, rows in enumerate(self.weights)}
+        return made | {
+            f"parameters_{core}_{unit}": words
+            for core, units in enumerate(self.parameters)
+            for unit, words in enumerate(units)
+        }
+
 
 def make_images(schedule: Schedule) -> Images:
     """The images; raises SpikewrightError where a memory is too small or a number does not fit."""
     return _Packing(schedule).images()
+
+
+@dataclass(frozen=True)
+class Base:
+    """Where a core finds its first channel group of a layer: weight row and parameter row."""
+
+    weight: int = 0
+    parameter: int = 0
+
+
+def bases(schedule: Schedule) -> list[list[Base]]:
+    """By layer and core; they do not depend on the numbers. Raises where a memory is too small.
+
+    The weights of a layer lie behind those of the layer before, in every memory the groups that a
+    core of it has; the parameters of a core likewise.
+    """
+    machine = schedule.machine
+    sharing = machine.lanes.sharing
+    weights, parameters = [0] * machine.weight_memories, [0] * machine.cores
+    made = []
+    for layer in schedule.layers:
+        own = []
+        for core in range(machine.cores):
+            share, memory = layer.share(core), core // sharing
+            first, _ = groups_in(layer, memory)
+            row = weights[memory] + (share.first_group - first) * layer.group_rows
+            own.append(Base() if share.idle else Base(row, parameters[core]))
+            parameters[core] += share.groups * layer.slots * (not share.idle)
+        for memory in range(machine.weight_memories):
+            first, end = groups_in(layer, memory)
+            weights[memory] += (end - first) * layer.group_rows
+        made.append(own)
+    _fits("weight memory", max(weights), machine.lanes.weight_rows)
+    _fits("parameter memory", max(parameters), machine.fire.parameter_rows)
+    return made
+
+
+def groups_in(layer: LayerSchedule, memory: int) -> tuple[int, int]:
+    """First and end of the channel groups whose weights lie in weight memory `memory`."""
+    sharing = layer.machine.lanes.sharing
+    shares = [layer.share(memory * sharing + n) for n in range(sharing)]
+    used = [share for share in shares if not share.idle]
+    first = min((share.first_group for share in used), default=0)
+    return first, max((share.first_group + share.groups for share in used), default=0)
 
 
 @dataclass
@@ -83,6 +138,7 @@ class _Packing:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule, self.machine = schedule, schedule.machine
         machine = self.machine
+        self.bases = bases(schedule)
         self.axes = _Axes()
         self.tables: dict[tuple[int, int, int, int], int] = {}
         self.weights: list[list[int]] = [[] for _ in range(machine.weight_memories)]
@@ -104,10 +160,6 @@ class _Packing:
         axis = [entry.encode(widths) for entry in self.axes.entries]
         _fits("program memory", len(self.program), machine.program_words)
         _fits("axis memory", len(axis), machine.walker.axis_entries)
-        for rows in self.weights:
-            _fits("weight memory", len(rows), machine.lanes.weight_rows)
-        for units in self.parameters:
-            _fits("parameter memory", len(units[0]) // 2, machine.fire.parameter_rows)
         return Images(self.program, axis, self.weights, self.parameters)
 
     # -- program ---------------------------------------------------------------------------------
@@ -178,17 +230,18 @@ class _Packing:
     # -- shares, weights and parameters ----------------------------------------------------------
 
     def _shares(self, layer: LayerSchedule) -> list[ShareRecord]:
-        weight_bases = self._place_weights(layer)
-        return [self._share(layer, core, weight_bases[core]) for core in range(self.machine.cores)]
+        for memory, rows in enumerate(self.weights):
+            for group in range(*groups_in(layer, memory)):
+                rows += weight_rows(layer, group, self.machine)
+        return [self._share(layer, core) for core in range(self.machine.cores)]
 
-    def _share(self, layer: LayerSchedule, core: int, weight_base: int) -> ShareRecord:
+    def _share(self, layer: LayerSchedule, core: int) -> ShareRecord:
         share, place = layer.share(core), layer.placement
         if share.idle:
             return ShareRecord()
-        units = self.parameters[core]
-        base = len(units[0]) // 2
+        base = self.bases[layer.index][core]
         for group in range(share.first_group, share.first_group + share.groups):
-            for unit, words in enumerate(units):
+            for unit, words in enumerate(self.parameters[core]):
                 words += parameter_words(layer, group, unit)
         y, x = layer.tile(share.words[0])
         if layer.send is Send.PLANES:
@@ -202,25 +255,10 @@ class _Packing:
             first=layer.period * place.word - 1 - (0 if place.turns else x),
             item_y=0 if place.turns else y * layer.parts[0],
             item_x=0 if place.turns else x * layer.parts[1],
-            weight_base=weight_base,
-            parameter_base=base,
+            weight_base=base.weight,
+            parameter_base=base.parameter,
             out=out,
         )
-
-    def _place_weights(self, layer: LayerSchedule) -> list[int]:
-        """Appends the layer's weights to every memory; where each core's first group lies."""
-        sharing = self.machine.lanes.sharing
-        bases = []
-        for memory, rows in enumerate(self.weights):
-            shares = [layer.share(memory * sharing + n) for n in range(sharing)]
-            used = [share for share in shares if not share.idle]
-            first = min((share.first_group for share in used), default=0)
-            end = max((share.first_group + share.groups for share in used), default=0)
-            base = len(rows)
-            for group in range(first, end):
-                rows += weight_rows(layer, group, self.machine)
-            bases += [base + (share.first_group - first) * layer.group_rows for share in shares]
-        return [base * (not layer.share(core).idle) for core, base in enumerate(bases)]
 
 
 def layer_record(layer: LayerSchedule) -> LayerRecord:
@@ -304,21 +342,27 @@ def _axis_entry(
     )
 
 
+def tap_rows(layer: LayerSchedule, reading: Reading) -> Ints:
+    """The row of each tap (y, x) and source channel, for the first position of an item."""
+    rows, source = layer.field(reading), reading.map
+    _, c, ky, kx = reading.weight.shape
+    channel = np.arange(c)
+    block = channel // source.pitch * rows.block + channel % source.pitch
+    taps: Ints = np.arange(ky)[:, None, None] * rows.row + np.arange(kx)[:, None] * rows.tap + block
+    return taps
+
+
 def weight_rows(layer: LayerSchedule, group: int, machine: Machine) -> list[int]:
     """The weight rows of a channel group: for every tap of the united fields, a weight a lane."""
     channels = slice(group * layer.pitch, (group + 1) * layer.pitch)
     found = []
     for reading in layer.readings:
-        rows, source = layer.field(reading), reading.map
+        rows, first = layer.field(reading), tap_rows(layer, reading)
         weight = reading.weight[channels]
-        out, c, ky, kx = weight.shape
+        out = len(weight)
         lanes = np.zeros((rows.rows, machine.lanes.count), np.int64)
-        channel = np.arange(c)
-        block = channel // source.pitch * rows.block + channel % source.pitch
         for k, (dy, dx) in enumerate(layer.offsets()):
-            uy = np.arange(ky) + dy * reading.stride[0]
-            ux = np.arange(kx) + dx * reading.stride[1]
-            at = uy[:, None, None] * rows.row + ux[:, None] * rows.tap + block
+            at = first + dy * reading.stride[0] * rows.row + dx * reading.stride[1] * rows.tap
             lanes[at, k * layer.pitch : k * layer.pitch + out] = weight.transpose(2, 3, 1, 0)
         found.append(lanes)
     return _joined(np.concatenate(found), machine.lanes.weight_bits)

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
 from math import gcd
 
 import numpy as np
@@ -33,6 +32,7 @@ from spikewright.machine.blocks import WORD, Machine
 from spikewright.machine.choices import LayerPlacement, Placement
 from spikewright.machine.configuration import Send
 from spikewright.machine.maps import Map
+from spikewright.machine.rules import check_numbers, check_placement, check_room
 from spikewright.machine.work import Field, Item, Pass, Reading, Share
 from spikewright.network import (
     INPUT,
@@ -40,7 +40,6 @@ from spikewright.network import (
     Ints,
     Layer,
     Network,
-    PoolKind,
     Synapse,
 )
 from spikewright.network.geometry import Pair
@@ -75,7 +74,9 @@ class LayerSchedule:
         self.walks = 1 if self.direct else network.steps
         self.shift = min(s.shift for s in self.layer.synapses)
         self.readings = [self._reading(s, maps[s.source]) for s in self.layer.synapses]
-        self._check()
+        check_room(self)
+        check_placement(self)
+        check_numbers(self)
 
     # -- shape -----------------------------------------------------------------------------------
 
@@ -149,6 +150,12 @@ class LayerSchedule:
     def _reading(self, synapse: Synapse, source: Map) -> Reading:
         weight, stride, padding = synapse.weight, synapse.stride, synapse.padding
         size = (source.height, source.width)
+        least = weight[0].size * (synapse.pool.area if source.pool != synapse.pool.size else 1)
+        if least > self.machine.lanes.weight_rows:  # before they are made
+            raise SpikewrightError(
+                f"weight memory: needs {least} words or more for a channel group of layer "
+                f"{self.layer.name}, the machine has {self.machine.lanes.weight_rows}"
+            )
         margin = (source.height - self.network.input.shape[1]) // 2
         if synapse.source == INPUT and margin:
             padding = (padding[0] - margin, padding[1])
@@ -332,95 +339,6 @@ class LayerSchedule:
         """Where the readout finds a neuron of a layer that sends membranes or counts."""
         return (y * self.width + x) * self.groups * self.pitch + channel
 
-    # -- limits ----------------------------------------------------------------------------------
-
-    def _check(self) -> None:
-        place, machine, name = self.placement, self.machine, self.layer.name
-        for synapse in self.layer.synapses:
-            if synapse.pool.kind is PoolKind.MAX:
-                raise SpikewrightError(f"layer {name}: the cores have no max pooling yet")
-        sums = place.pool != (1, 1) or self.send is Send.COUNTS
-        steps = 1 if self.send is Send.COUNTS else self.network.steps
-        several = place.positions // place.windows * self.parts[0] * self.parts[1] > 1
-        rules = [
-            (self.layer.neuron.model in machine.fire.models, "its neurons are not in the cores"),
-            (
-                self.shift <= machine.fire.largest_shift,
-                f"its sums are shifted by {self.shift}, the fire units shift by "
-                f"{machine.fire.largest_shift} at most",
-            ),
-            (self.pitch % machine.fire.count == 0, "groups are not dealt evenly to fire units"),
-            (self.pitch <= WORD, f"groups have more than {WORD} channels"),
-            (self.pitch * place.positions <= machine.lanes.count, "an item needs more lanes"),
-            (all(p % m == 0 for p, m in zip(place.pool, place.members, strict=True)), "windows"),
-            (place.columns * self.pitch <= WORD, f"a word holds more than {WORD} values"),
-            (place.group_shares * place.tile_shares <= machine.cores, "more parts than cores"),
-            (not place.cuts or self._covered(), "its runs are not all tiles, one after the other"),
-            (not place.turns or not place.cuts, "words in turn make no runs"),
-            (
-                not place.turns or self.takes_turns(place.tile_shares),
-                "words in turn have fields of unequal height",
-            ),
-            (
-                len(self.passes) <= machine.walker.passes,
-                f"more than {machine.walker.passes} digit planes",
-            ),
-            (
-                len(self.readings) <= machine.walker.sources,
-                f"more than {machine.walker.sources} sources",
-            ),
-            (
-                not sums or steps * place.windows * self.slots <= machine.pool.depth,
-                "the window sums of all steps do not fit the pool; sum on read, or take fewer",
-            ),
-            (
-                not several or self.slots >= machine.pool.latency or place.members == (1, 1),
-                "members of a window meet in the pool's pipeline",
-            ),
-            (
-                place.word == 1
-                or self.send is not Send.PLANES
-                or self.map.time_words <= machine.packer.partial,
-                "the unfinished words of all steps do not fit the packer",
-            ),
-            (
-                self.send is Send.PLANES or (place.columns, place.pool) == (1, (1, 1)),
-                "outputs are sent one position a word",
-            ),
-        ]
-        for holds, text in rules:
-            if not holds:
-                raise SpikewrightError(f"layer {name}: {text}; {place}")
-        self._check_numbers()
-
-    def _covered(self) -> bool:
-        place = self.placement
-        cuts = [0, *place.cuts]
-        ordered = all(start <= end for start, end in pairwise(cuts))
-        end = self.tiles // place.word
-        return ordered and len(cuts) == place.tile_shares + 1 and cuts[-1] == end
-
-    def _check_numbers(self) -> None:
-        machine, ranges = self.machine, self.network.ranges.layers[self.index]
-        bounds = {
-            "current": (ranges.current, machine.lanes.accumulator_bits + self.shift),
-            "potential": (ranges.potential, machine.fire.membrane_bits),
-        }
-        for what, ((low, high), bits) in bounds.items():
-            if int(low.min()) < -(1 << bits - 1) or int(high.max()) >= 1 << bits - 1:
-                raise SpikewrightError(
-                    f"layer {self.layer.name}: its {what} may reach "
-                    f"{max(int(high.max()), -int(low.min()))}, beyond {bits} bits"
-                )
-        sent = self.network.ranges.layers[self.index]
-        area = self.placement.pool[0] * self.placement.pool[1]
-        most = sent.count if self.send is Send.COUNTS else area * sent.spikes[1]
-        if self.layer.neuron.fires and most >= 1 << machine.pool.bits:
-            raise SpikewrightError(
-                f"layer {self.layer.name}: a sum may reach {most}, beyond the pool's "
-                f"{machine.pool.bits} bits"
-            )
-
 
 class Schedule:
     """All layers of `network` on `machine`, as `placement` says."""
@@ -429,6 +347,11 @@ class Schedule:
         if network.input.code is not InputCode.DIRECT:
             raise SpikewrightError(f"input: the cores have no {network.input.code.value} code yet")
         self.network, self.machine, self.placement = network, machine, placement
+        if len(placement.layers) != len(network.layers):
+            raise SpikewrightError(
+                f"placement: of {len(placement.layers)} layers, the network has "
+                f"{len(network.layers)}"
+            )
         self.maps = {INPUT: frame_map(network, placement.frame_columns, placement.frame_margin)}
         self.layers: list[LayerSchedule] = []
         for index, chosen in enumerate(placement.layers):
@@ -446,11 +369,15 @@ class Schedule:
         ]
 
     def rows_read(self, source: int, core: int) -> tuple[int, int]:
-        """First and end of the rows of a map that `core` reads in any layer; (0, 0): none."""
+        """First and end of the rows of a map that `core` reads in any layer; (0, 0): none.
+
+        Fields go down with their items: the first item's begins first, the last one's ends last.
+        """
         spans = [
             self.layers[index].span(reading, 0, item)
             for index in self.readers(source)
-            for item in self._item_rows(index, core)
+            for rows in [self._item_rows(index, core)]
+            for item in {*rows[:1], *rows[-1:]}
             for reading in self.layers[index].readings
             if reading.source == source
         ]

@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from tests.fuzz.inputs import make
@@ -16,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--cases", type=int, default=2000)
     found.add_argument("--first", type=int, default=0, help="number of the first case (0)")
     found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--only", default="", help="kinds of cases whose names begin so (all)")
     found.add_argument("--limit", type=float, default=10.0, help="seconds a case may take (10)")
     return found
 
@@ -26,7 +28,7 @@ def main() -> int:
     counts: Counter[tuple[str, str]] = Counter()
     bad: dict[str, list] = {}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
-        inputs = make(Path(place))
+        inputs = replace(make(Path(place)), only=args.only)
         for ending in run_cases(
             inputs, args.seed, range(args.first, args.first + args.cases), args.limit
         ):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import spikewright
 from spikewright.app.cli import main
+from spikewright.machine import builds
 from spikewright.machine.images import make_images, sealed
 from spikewright.sim.golden.model import Golden
 from spikewright.sim.rtl.sources import Sources
@@ -27,6 +28,7 @@ from tests.fuzz.mutations import (
     damaged_safetensors,
     special,
 )
+from tests.support.placements import check_equal
 
 REFUSED, SAME = "refused", "accepted, same result"
 GOOD = {REFUSED, SAME, "accepted"}
@@ -53,14 +55,26 @@ class Ending:
 
 def run_case(inputs: Inputs, seed: int, number: int) -> Ending:
     """The case `number` of a `seed`, in a folder of its own, which becomes the current one."""
+    weights = {
+        build_file: 30,
+        fitted_word: 10,
+        fitted_header: 14,
+        result: 12,
+        model: 14,
+        data: 10,
+        options: 10,
+        cores_file: 8,
+        cores_word: 8,
+        cores_header: 12,
+    }
+    kinds = {k: weights[k] for k in weights if k.__name__.startswith(inputs.only)}
     rng = random.Random(f"{seed} {number}")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
         folder = Path(place) / "case"
         shutil.copytree(inputs.folder, folder)
         with contextlib.chdir(folder), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            kinds = (build_file, fitted_word, fitted_header, result, model, data, options)
-            kind = rng.choices(kinds, (30, 10, 14, 12, 14, 10, 10))[0]
+            kind = rng.choices(list(kinds), list(kinds.values()))[0]
             what, action = kind(inputs, folder, rng)
             how, text = ending(action)
     return Ending(number, what, how, text)
@@ -148,25 +162,35 @@ def checked(inputs, name):
 def fitted_word(inputs, folder, rng):
     """A word of an image, with checksums that fit: refused unless it is a number of the network."""
     name = rng.choice(sorted(inputs.outcomes))
-    header = json.loads((folder / name / "network.json").read_text())
-    path = rng.choice(sorted((folder / name).glob("*.mem")))
+    return f"fitted: {other_word(folder / name, rng)}", consistent(inputs, name)
+
+
+def other_word(folder, rng):
+    """Flip a bit of a word of a build in `folder`, make the checksums fit; the file's name."""
+    header = json.loads((folder / "network.json").read_text())
+    path = rng.choice(sorted(folder.glob("*.mem")))
     words = path.read_text().split()
     at = rng.randrange(len(words))
     word = int(words[at], 16) ^ (1 << rng.randrange(4 * len(words[at])))
     words[at] = f"{word:0{len(words[at])}x}"
     path.write_text("".join(f"{word}\n" for word in words))
     header["crc32"][path.name] = f"{zlib.crc32(path.read_bytes()):08x}"
-    (folder / name / "network.json").write_text(json.dumps(sealed(header)))
-    return f"fitted: {path.name}", consistent(inputs, name)
+    (folder / "network.json").write_text(json.dumps(sealed(header)))
+    return path.name
 
 
 def fitted_header(inputs, folder, rng):
     """Other fields of ``network.json``, with a checksum that fits."""
     name = rng.choice(sorted(inputs.outcomes))
-    path = folder / name / "network.json"
+    other_header(folder / name, rng)
+    return "fitted: network.json", consistent(inputs, name)
+
+
+def other_header(folder, rng):
+    """Change fields of the ``network.json`` in `folder`, and make its checksum fit."""
+    path = folder / "network.json"
     header = changed(json.loads(path.read_text()), rng)
     path.write_text(json.dumps(sealed(header) if isinstance(header, dict) else header))
-    return "fitted: network.json", consistent(inputs, name)
 
 
 def consistent(inputs, name):
@@ -178,6 +202,47 @@ def consistent(inputs, name):
             return "a word that the network does not give"
         if build.network.input.shape == inputs.frames.shape[1:]:
             Golden(build.network).run(inputs.frames)
+        return "accepted"
+
+    return action
+
+
+def cores_file(inputs, folder, rng):
+    """A file of a build of the second machine; refused, or gives what it gave before."""
+    name = rng.choice(sorted(inputs.second))
+    path = rng.choice(sorted((folder / name).iterdir()))
+    damage(path, rng)
+
+    def action():
+        if not inputs.second[name].gives(builds.read_build(name)):
+            return "another result, nothing said"
+        return SAME
+
+    reported = rng.random() < 0.2
+    return f"cores: {path.name}", (lambda: main(["report", name])) if reported else action
+
+
+def cores_word(inputs, folder, rng):
+    """A word of an image of the second machine, with checksums that fit."""
+    name = rng.choice(sorted(inputs.second))
+    return f"cores: {other_word(folder / name, rng)}", executed(inputs, name)
+
+
+def cores_header(inputs, folder, rng):
+    """Other fields of the second machine's ``network.json``, with a checksum that fits."""
+    name = rng.choice(sorted(inputs.second))
+    other_header(folder / name, rng)
+    return "cores: header", executed(inputs, name)
+
+
+def executed(inputs, name):
+    """Read a build of the second machine; what it holds must execute as its network says."""
+
+    def action():
+        build = builds.read_build(name)
+        frames = inputs.second[name].frames
+        if build.network.input.shape == frames.shape[1:]:
+            check_equal(build.schedule, frames, build.images)
         return "accepted"
 
     return action

@@ -13,10 +13,13 @@ import torch
 
 import spikewright
 from spikewright.app.cli import main
+from spikewright.machine import builds
 from spikewright.records import SCHEMA
 from spikewright.sim.golden.model import Golden
 from spikewright.sw.models import nets
 from spikewright.sw.models.reading import load_model
+from tests.support.placements import large_machine, random_schedule, trimmed
+from tests.support.random_networks import random_frames, random_network
 
 MODULE = """
 from torch import nn
@@ -32,6 +35,8 @@ BUILDS = {
     "hpc": ("--neuron", "hpc", "--code", "isi"),
     "tsc": ("--neuron", "tsc", "--code", "tsc"),
 }
+SECOND = {"cores-if": ("if", 1), "cores-burst": ("burst", 2), "cores-pool": ("if", 3)}
+"""Builds of the second machine: neurons and cores."""
 SHAPE = ("--input-shape", "1,6,6", "-T", "3", "--lanes", "4")
 
 
@@ -54,13 +59,35 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Second:
+    """What a build of the second machine gives on frames of its own."""
+
+    frames: np.ndarray
+    potentials: bytes
+    images: object
+
+    @classmethod
+    def of(cls, build, frames):
+        """The golden model's results, and what the memories are loaded with."""
+        return cls(frames, Golden(build.network).run(frames).potentials.tobytes(), build.images)
+
+    def gives(self, build):
+        """Whether `build` gives the same."""
+        again = Second.of(build, self.frames)
+        return (again.potentials, again.images) == (self.potentials, self.images)
+
+
+@dataclass(frozen=True)
 class Inputs:
     """The folder with all sound files, and what its builds give."""
 
     folder: Path
     frames: np.ndarray
     outcomes: dict[str, Outcome]
+    second: dict[str, Second]
     evaluations: dict[str, dict]
+    only: str = ""
+    """Kinds of cases whose names begin so."""
 
 
 def leave_out_the_slow() -> None:
@@ -103,7 +130,18 @@ def make(folder: Path) -> Inputs:
             (folder / name / file).write_text(json.dumps(content | {"about": about}))
         run("report", name)
         outcomes[name] = Outcome.of(spikewright.read_build(name), frames)
-    return Inputs(folder, frames, outcomes, evaluations)
+    second = {name: cores(folder / name, *chosen) for name, chosen in SECOND.items()}
+    return Inputs(folder, frames, outcomes, second, evaluations)
+
+
+def cores(folder, neuron, cores):
+    """A build of the second machine, and what it gives."""
+    rng = np.random.default_rng(cores)
+    network = random_network(rng, neuron=neuron, size=600, max_layers=3, side=(2, 6))
+    schedule = trimmed(random_schedule(rng, network, large_machine(cores, 8, 2)))
+    folder.mkdir()
+    build = builds.write_build(folder, schedule, files={"top.v": "module top;\nendmodule\n"})
+    return Second.of(build, random_frames(rng, network, 2))
 
 
 def run(*words):

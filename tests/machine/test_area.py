@@ -2,7 +2,7 @@
 
 import pytest
 
-from spikewright.machine.area import block_count, block_rams, luts, memories
+from spikewright.machine.area import block_rams, luts
 from spikewright.machine.blocks import (
     FireUnit,
     Lanes,
@@ -11,6 +11,7 @@ from spikewright.machine.blocks import (
     Pool,
     SpikeMemory,
 )
+from spikewright.machine.storage import block_count, memories
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_block_rams_of_a_machine(cores, sharing, weights):
         program_words=1024,
         outputs=512,
     )
-    axis = next(memory for memory in memories(machine) if memory.name == "axis")
+    axis = next(memory for memory in memories(machine) if memory.name == "axis_0")
     core = 2 + 2 * 1 + block_count(axis.width, 512)
     assert block_rams(machine) == weights + cores * core + 2 + 1
 

@@ -1,5 +1,7 @@
 """Random legal placements, and the comparison of interpreter and golden model."""
 
+from contextlib import suppress
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -74,6 +76,28 @@ def random_schedule(rng, network, machine, trials=200):
         except SpikewrightError:
             continue
     return place(network, machine)
+
+
+def trimmed(schedule):
+    """`schedule` on a machine whose memories are hardly deeper than it needs."""
+    machine, words = schedule.machine, make_images(schedule)
+    rows = max(len(memory) for memory in words.weights)
+    parameters = max(len(units[0]) for units in words.parameters) // 2
+    machine = replace(
+        machine,
+        walker=replace(machine.walker, axis_entries=len(words.axis) + 3),
+        lanes=replace(machine.lanes, weight_rows=max(2, rows + 3)),
+        fire=replace(machine.fire, parameter_rows=parameters + 2),
+        outputs=4096,
+    )
+    size = 4
+    while True:  # other widths are other words of the program
+        tried = replace(machine, spikes=SpikeMemory(size))
+        with suppress(SpikewrightError):
+            made = Schedule(schedule.network, tried, schedule.placement)
+            tried = replace(tried, program_words=len(make_images(made).program) + 3)
+            return Schedule(schedule.network, tried, schedule.placement)
+        size *= 2
 
 
 def _layer(rng, network, index, machine):

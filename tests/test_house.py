@@ -36,6 +36,7 @@ TESTED_BY = {
     "spikewright/app/fields.py": "app/test_options.py",
     "hw/cores/streams.py": "hw/fabric/test_engine.py",
     "hw/fabric/core.py": "hw/fabric/test_engine.py",
+    "hw/link/top.py": "sim/rtl/test_machines.py",
     "sim/rtl/session.py": "sim/rtl/test_machines.py",
     "sim/rtl/decisions.py": "hw/fabric/test_engine.py",
     "hw/cells/family.py": "hw/cells/test_arithmetic.py",

@@ -1,9 +1,10 @@
 """Every neuron model and input code: golden model and hardware are equal in the full trace.
 
 Each model runs on ELABORATIONS pieces of hardware of its own, each with SETS weight sets on FRAMES
-frames as data; the input codes take turns. A campaign of ten times as many weight sets::
+frames as data; the input codes take turns. A campaign of all pieces of hardware, and ten times as
+many weight sets::
 
-    SPIKEWRIGHT_CASES=1000 pytest -n 2 tests/sim/rtl/test_models.py
+    SPIKEWRIGHT_ELABORATIONS=8 SPIKEWRIGHT_CASES=1000 pytest -n 2 tests/sim/rtl/test_models.py
 """
 
 import os
@@ -23,7 +24,7 @@ from spikewright.sim.rtl.run import simulate_all
 from spikewright.sw.passes.map import map_network
 from tests.support.random_networks import NEURONS, random_frames, random_network, reweighted
 
-ELABORATIONS = 8
+ELABORATIONS = int(os.environ.get("SPIKEWRIGHT_ELABORATIONS", "4"))
 CASES = int(os.environ.get("SPIKEWRIGHT_CASES", "100"))
 FRAMES = 10
 CODES = tuple(InputCode)

@@ -1,5 +1,6 @@
 """Lanes against sums in Python: what each take gives, when, and with which widths."""
 
+import itertools
 import random
 
 import pytest
@@ -10,34 +11,39 @@ from spikewright.machine import blocks
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2), (16, 4), (32, 1), (32, 2), (4, 4)]
 
-START = {"row": 0, "add": 1, "double": 0, "clear": 1, "negative": 0, "take": 0}
+START = {"row": 0, "add": 1, "double": 0, "clear": 1, "negative": 0}
+NOTHING = dict.fromkeys(START, 0)
 
 
 def wrapped(value, bits):
     return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
 
 
-def stimulus(generator, count, slots, rows, length):
-    """Events, one a clock or none; takes at least `slots` clocks apart."""
-    events, rest = [], 0
-    for _ in range(length):
-        add = generator.random() < 0.8
-        take = rest == 0 and generator.random() < 0.4
-        rest = slots - 1 if take else max(0, rest - 1)
-        events.append(
-            {
-                "row": generator.randrange(rows),
-                "add": int(add),
-                "double": int(generator.random() < 0.1),
-                "clear": int(generator.random() < 0.2),
-                "negative": int(generator.random() < 0.3),
-                "take": int(take),
-            }
-        )
-    return events
+def stimulus(generator, rows, length):
+    """Events, one a clock or none."""
+    return [
+        {
+            "row": generator.randrange(rows),
+            "add": int(generator.random() < 0.8),
+            "double": int(generator.random() < 0.1),
+            "clear": int(generator.random() < 0.2),
+            "negative": int(generator.random() < 0.3),
+        }
+        for _ in range(length)
+    ]
 
 
-def expected(events, weights, count, fire_units, bits):
+def rounds(generator, slots, length):
+    """Takes, by the clock of the last event before them: how many slots, at least so far apart."""
+    takes, rest = {}, 0
+    for clock in range(length):
+        if rest == 0 and generator.random() < 0.6:
+            takes[clock] = rest = generator.randint(1, slots)
+        rest = max(0, rest - 1)
+    return takes
+
+
+def expected(events, takes, weights, count, fire_units, bits):
     """Of each fire unit, by clock of the take plus slot, what it takes."""
     totals, taken = [0] * count, {}
     for clock, event in enumerate(events):
@@ -47,13 +53,12 @@ def expected(events, weights, count, fire_units, bits):
                 before = 0 if event["clear"] else totals[lane] << event["double"]
                 sign = -1 if event["negative"] else 1
                 totals[lane] = wrapped(before + sign * weight, bits)
-        if event["take"]:
-            for lane, total in enumerate(totals):
-                taken[lane % fire_units, clock + lane // fire_units] = total
+        for lane in range(takes.get(clock, 0) * fire_units):
+            taken[lane % fire_units, clock + lane // fire_units] = totals[lane]
     return taken
 
 
-def run(dut, weights, events, weight_bits):
+def run(dut, weights, events, takes, weight_bits):
     """`first` and `second` of each fire unit after each clock; weights are written first."""
     seen = []
 
@@ -68,12 +73,11 @@ def run(dut, weights, events, weight_bits):
             await ctx.tick()
         ctx.set(dut.write.enable, 0)
         # What the accumulators hold is not known before their first clear.
-        for event in [START, *events]:
-            ctx.set(dut.event, event)
-            await ctx.tick()
-            seen.append([(ctx.get(a), ctx.get(b)) for a, b in outputs(dut)])
-        ctx.set(dut.event, dict.fromkeys(START, 0))
-        for _ in range(dut.latency + dut.slots + 2):
+        late = dut.latency - dut.taking
+        slots = {start + late + s: s for start, many in takes.items() for s in range(many)}
+        for clock in range(len(events) + dut.latency + dut.slots + 2):
+            ctx.set(dut.event, events[clock] if clock < len(events) else NOTHING)
+            ctx.set(dut.taken, {"valid": clock in slots, "slot": slots.get(clock, 0)})
             await ctx.tick()
             seen.append([(ctx.get(a), ctx.get(b)) for a, b in outputs(dut)])
 
@@ -91,20 +95,27 @@ def outputs(dut):
 @pytest.mark.parametrize(("count", "fire_units"), SHAPES)
 @pytest.mark.parametrize(("bits", "weight_bits", "rows"), [(9, 8, 12), (18, 4, 600), (18, 8, 2000)])
 def test_takes(count, fire_units, bits, weight_bits, rows):
-    """Every take gives the sums of all slots, `latency` and slot clocks later, else zeros."""
+    """Every take gives the sums of its slots, `latency` and slot clocks later, else zeros.
+
+    Takes of fewer slots follow each other before the first one's events have left the chain.
+    """
     generator = random.Random(f"{count} {fire_units} {rows}")
     used, top = 12, (1 << weight_bits - 1) - 1
     weights = [[generator.randint(-top, top) for _ in range(count)] for _ in range(used)]
     dut = Lanes(blocks.Lanes(count, weight_bits, rows, bits), fire_units)
-    events = stimulus(generator, count, dut.slots, used, 300)
-    taken = expected([START, *events], weights, count, fire_units, bits)
-    seen = run(dut, weights, events, weight_bits)
+    events = [START, *stimulus(generator, used, 300)]
+    takes = rounds(generator, dut.slots, 300)
+    taken = expected(events, takes, weights, count, fire_units, bits)
+    seen = run(dut, weights, events, takes, weight_bits)
     for clock, units in enumerate(seen):
         for unit, (one, other) in enumerate(units):
             assert one == 0 or other == 0
             # `seen` holds what is there after the clock in which the event was.
             assert one + other == taken.get((unit, clock - dut.latency + 1), 0)
     assert len(taken) > 100
+    clocks = list(takes)
+    closer = [b - a < dut.slots for a, b in itertools.pairwise(clocks)]
+    assert any(closer) or dut.slots == 1
 
 
 def test_latency():
@@ -116,8 +127,7 @@ def test_latency():
 def test_initial_weights():
     words = [0x0102, 0x7F80]
     dut = Lanes(blocks.Lanes(2, 8, 2, 12), 1, words)
-    event = {**START, "row": 1, "take": 1}
-    seen = run(dut, [], [event], 8)
+    seen = run(dut, [], [START, {**START, "row": 1}], {1: 2}, 8)
     values = [one + other for ((one, other),) in seen]
     assert values[dut.latency : dut.latency + 2] == [-128, 127]
 

@@ -109,8 +109,13 @@ def run(entries, generator, *, wait_entry=0.0, wait_round=0.0, clocks=20000):
     return seen
 
 
+def handed_over(seen):
+    """The clocks of the hand-overs."""
+    return [clock for clock, (_, _, mark) in enumerate(seen) if mark]
+
+
 def happens(event):
-    return event["add"] or event["double"] or event["take"]
+    return event["add"] or event["double"]
 
 
 @pytest.mark.parametrize(("wait_entry", "wait_round"), [(0, 0), (0.6, 0), (0, 0.8), (0.4, 0.5)])
@@ -127,14 +132,13 @@ def test_sums(wait_entry, wait_round):
         entries += entries_of(passes, marks[-1])
     seen = run(entries, generator, wait_entry=wait_entry, wait_round=wait_round)
     total = np.full(LANES, 12345)  # of what was before nothing stays
-    found, handed = [], [clock for clock, (_, _, mark) in enumerate(seen) if mark]
+    found, handed = [], handed_over(seen)
     for clock, (event, _, _) in enumerate(seen):
         if event["add"] or event["double"]:
             total = np.zeros_like(total) if event["clear"] else total << event["double"]
             weight = weights[event["row"]] * event["add"]
             total = wrapped(total - weight if event["negative"] else total + weight, BITS)
-        if event["take"]:
-            assert clock == handed[len(found)] + Picker.LATENCY
+        if clock - Picker.LATENCY in handed:
             found.append(total)
     assert np.array_equal(found, steps)
     assert [mark for _, _, mark in seen if mark] == [tuple(mark.values()) for mark in marks]
@@ -158,7 +162,11 @@ def test_events_are_in_their_order_without_a_bubble():
         clocks += len(found) + load.doubles + (alone and not step[-1]["doubles"])
         entries += step
     seen = run(entries, generator)
-    events = [happens(event) for event, _, _ in seen]
+    handed = handed_over(seen)
+    events = [
+        happens(event) or clock - Picker.LATENCY in handed
+        for clock, (event, _, _) in enumerate(seen)
+    ]
     first, taken = events.index(1), [took for _, took, _ in seen].index(True)
     assert first - taken == Picker.FIRST
     assert all(events[first : first + clocks])
@@ -172,18 +180,20 @@ def test_words_of_one_bit():
     seen = run([{**entry, "word": 1 << bit} for bit in range(WORD)], random.Random(2))
     events = [event for event, _, _ in seen if happens(event)]
     assert [event["row"] for event in events] == list(range(7, 7 + WORD))
-    assert all(event["take"] and event["clear"] and event["negative"] for event in events)
+    assert all(event["clear"] and event["negative"] for event in events)
     clocks = [clock for clock, (event, _, _) in enumerate(seen) if happens(event)]
     assert clocks == list(range(clocks[0], clocks[0] + WORD))
+    assert [clock + Picker.LATENCY for clock in handed_over(seen)] == clocks
 
 
 def test_it_waits_for_the_hand_over():
     """Nothing is made of a last bit before that is accepted; the event before it is made once."""
     entry = {"row": 0, "word": 0b101 << 30, "doubles": 3, "ends": 1, "mark": {}}
     seen = run([entry] * 3, random.Random(3), wait_round=0.9)
+    handed = handed_over(seen)
     made = [
-        (event["row"] * event["add"], event["add"], event["double"], event["take"])
-        for event, _, _ in seen
+        (event["row"] * event["add"], event["add"], event["double"], clock - 1 in handed)
+        for clock, (event, _, _) in enumerate(seen)
         if happens(event)
     ]
     assert made == 3 * [(0, 0, 1, 0), (0, 0, 1, 0), (30, 1, 1, 0), (32, 1, 0, 1)]

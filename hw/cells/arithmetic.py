@@ -20,12 +20,13 @@ from amaranth.lib.wiring import In, Out
 from spikewright.hw.cells.family import has_ecp5_cells
 
 __all__ = [
-    "Accumulate",
     "AddEither",
     "AddGated",
+    "AddSubtract",
     "ChooseAdd",
     "ChooseSubtract",
     "Count",
+    "DoubleAdd",
     "LoadAdd",
     "Select",
 ]
@@ -74,28 +75,33 @@ def carry_chain(
     return total[first : first + len(a)]
 
 
-class Accumulate(wiring.Component):
-    """``total = (clear ? 0 : sum) + value``, or ``- value`` where `negative`. Combinational.
+def _check_value(width: int, value_bits: int) -> None:
+    if value_bits > width:
+        raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+
+
+def _extended(value: Value, width: int) -> Value:
+    """A signed value with its sign in all bits up to `width`."""
+    return Cat(value, value[-1].replicate(width - len(value)))
+
+
+class AddSubtract(wiring.Component):
+    """``total = sum + value``, or ``sum - value`` where `negative`. Combinational.
 
     Parameters
     ----------
     width
-        Bits of `sum` and `total`.
+        Bits of the signed `sum` and `total`.
     value_bits
         Bits of the signed `value`, at most `width`.
-    signed
-        Whether there is a `negative` at all.
     """
 
-    def __init__(self, width: int, value_bits: int, *, signed_events: bool = False) -> None:
-        if value_bits > width:
-            raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
-        self._signed = signed_events
+    def __init__(self, width: int, value_bits: int) -> None:
+        _check_value(width, value_bits)
         super().__init__(
             {
                 "sum": In(signed(width)),
                 "value": In(signed(value_bits)),
-                "clear": In(1),
                 "negative": In(1),
                 "total": Out(signed(width)),
             }
@@ -104,25 +110,69 @@ class Accumulate(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = len(self.total)
-        kept = Mux(self.clear, 0, self.sum)
         if not has_ecp5_cells(platform):
-            if self._signed:
-                m.d.comb += self.total.eq(Mux(self.negative, kept - self.value, kept + self.value))
-            else:
-                m.d.comb += self.total.eq(kept + self.value)
+            m.d.comb += self.total.eq(
+                Mux(self.negative, self.sum - self.value, self.sum + self.value)
+            )
             return m
-        value = Cat(self.value, self.value[-1].replicate(width - len(self.value)))
         # sum - value = sum + ~value + 1: where a bit does not propagate, the carry is a ^ b.
-        negative = self.negative if self._signed else _ZERO
         m.d.comb += self.total.eq(
             carry_chain(
                 m,
-                lambda a, b, c, d: a ^ b ^ (c & ~d),
-                value,
-                negative.replicate(width),
+                lambda a, b, c, d: a ^ b ^ c,
+                _extended(self.value, width),
+                self.negative.replicate(width),
                 self.sum,
-                self.clear.replicate(width),
-                negative,
+                Const(0, width),
+                self.negative,
+            )
+        )
+        return m
+
+
+class DoubleAdd(wiring.Component):
+    """``total = (double ? 2 sum : sum) + value + carry``: a step of Horner's. Combinational.
+
+    Parameters
+    ----------
+    width
+        Bits of the signed `sum` and `total`.
+    value_bits
+        Bits of the signed `value`, at most `width`.
+    carry
+        Whether there is a `carry` at all.
+    """
+
+    def __init__(self, width: int, value_bits: int, *, carry: bool = False) -> None:
+        _check_value(width, value_bits)
+        self._carried = carry
+        super().__init__(
+            {
+                "sum": In(signed(width)),
+                "double": In(1),
+                "value": In(signed(value_bits)),
+                "carry": In(1),
+                "total": Out(signed(width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.total)
+        carry = self.carry if self._carried else _ZERO
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.total.eq(Mux(self.double, self.sum << 1, self.sum) + self.value + carry)
+            return m
+        # Where a bit does not propagate both operands are the same: the carry is a.
+        m.d.comb += self.total.eq(
+            carry_chain(
+                m,
+                lambda a, b, c, d: a ^ (d if b else c),
+                _extended(self.value, width),
+                self.double.replicate(width),
+                self.sum,
+                Cat(_ZERO, self.sum[:-1]),
+                carry,
             )
         )
         return m
@@ -163,8 +213,7 @@ class AddGated(wiring.Component):
     """
 
     def __init__(self, width: int, value_bits: int, *, carry: bool = False) -> None:
-        if value_bits > width:
-            raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+        _check_value(width, value_bits)
         self._carried = carry
         super().__init__(
             {
@@ -190,7 +239,7 @@ class AddGated(wiring.Component):
             carry_chain(
                 m,
                 lambda a, b, c, d: (a & b) ^ (c & ~d),
-                Cat(self.value, self.value[-1].replicate(width - len(self.value))),
+                _extended(self.value, width),
                 self.enable.replicate(width),
                 self.sum,
                 self.clear.replicate(width),
@@ -242,8 +291,7 @@ class ChooseSubtract(wiring.Component):
     """
 
     def __init__(self, width: int, value_bits: int, *, borrow: bool = False) -> None:
-        if value_bits > width:
-            raise ValueError(f"a value of {value_bits} bits does not fit a sum of {width}")
+        _check_value(width, value_bits)
         self._borrow = borrow
         shape = signed(width)
         super().__init__(

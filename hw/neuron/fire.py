@@ -20,7 +20,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hw.cells.arithmetic import Accumulate, AddGated
+from spikewright.hw.cells.arithmetic import AddGated, AddSubtract
 from spikewright.hw.cores.lanes import delayed
 from spikewright.hw.cores.streams import Layouts, record_layout
 from spikewright.machine.blocks import Machine
@@ -110,13 +110,12 @@ class Decision(wiring.Component):
         Where this one was not taken it comes back at the same time: + 2 x - x = + x.
         """
         below = digit - 1
-        adder = Accumulate(self._width - below, self._threshold_bits + 1, signed_events=True)
+        adder = AddSubtract(self._width - below, self._threshold_bits + 1)
         m.submodules[f"digit_{below}"] = adder
         following = Signal(signed(self._width), name=f"rest_{below}", reset_less=True)
         m.d.comb += [
             adder.sum.eq(rest[below:]),
             adder.value.eq(threshold),
-            adder.clear.eq(0),
             adder.negative.eq(taken),
         ]
         m.d.sync += following.eq(Cat(rest[:below], adder.total))

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from spikewright.hw.cells import arithmetic
 from spikewright.hw.cells.arithmetic import (
-    Accumulate,
     AddEither,
     AddGated,
+    AddSubtract,
     ChooseAdd,
     ChooseSubtract,
     Count,
+    DoubleAdd,
     LoadAdd,
     Select,
 )
@@ -27,9 +28,10 @@ ECP5 = SimpleNamespace(device="LFE5U-85F")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 CASES = {
-    **{f"accumulate_{w}": lambda w=w: Accumulate(w, w - 3) for w in (5, 8)},
-    **{f"accumulate_full_{w}": lambda w=w: Accumulate(w, w) for w in (4, 7)},
-    **{f"signed_{w}": lambda w=w: Accumulate(w, w - 2, signed_events=True) for w in (5, 8)},
+    **{f"double_{w}": lambda w=w: DoubleAdd(w, w - 3) for w in (5, 8)},
+    **{f"double_full_{w}": lambda w=w: DoubleAdd(w, w) for w in (4, 7)},
+    **{f"double_carried_{w}": lambda w=w: DoubleAdd(w, w - 2, carry=True) for w in (5, 8)},
+    **{f"signed_{w}": lambda w=w: AddSubtract(w, w - 2) for w in (5, 8)},
     **{f"either_{w}": lambda w=w: AddEither(w) for w in (5, 8)},
     **{f"add_{w}": lambda w=w: ChooseAdd(w) for w in (5, 8)},
     **{f"count_{w}": lambda w=w: Count(w) for w in (5, 8)},
@@ -88,7 +90,8 @@ def test_ecp5_form_equals_the_portable_one(tmp_path, name):
 @pytest.mark.parametrize(
     "name",
     [
-        "accumulate_5",
+        "double_5",
+        "double_carried_5",
         "signed_5",
         "either_5",
         "add_5",
@@ -141,12 +144,20 @@ BYTE = st.integers(0, 255)
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(WORD, st.integers(-16, 15), st.booleans(), st.booleans()), min_size=1))
-def test_accumulate(cases):
-    inputs = [{"sum": s, "value": v, "clear": c, "negative": n} for s, v, c, n in cases]
-    expected = [wrapped((0 if c else s) + (-v if n else v), 8) for s, v, c, n in cases]
-    assert results(Accumulate(8, 5, signed_events=True), inputs, "total") == expected
-    expected = [wrapped((0 if c else s) + v, 8) for s, v, c, _ in cases]
-    assert results(Accumulate(8, 5), inputs, "total") == expected
+def test_double_add(cases):
+    inputs = [{"sum": s, "value": v, "double": d, "carry": c} for s, v, d, c in cases]
+    expected = [wrapped((s << d) + v + c, 8) for s, v, d, c in cases]
+    assert results(DoubleAdd(8, 5, carry=True), inputs, "total") == expected
+    expected = [wrapped((s << d) + v, 8) for s, v, d, _ in cases]
+    assert results(DoubleAdd(8, 5), inputs, "total") == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(WORD, st.integers(-16, 15), st.booleans()), min_size=1))
+def test_add_subtract(cases):
+    inputs = [{"sum": s, "value": v, "negative": n} for s, v, n in cases]
+    expected = [wrapped(s - v if n else s + v, 8) for s, v, n in cases]
+    assert results(AddSubtract(8, 5), inputs, "total") == expected
 
 
 @settings(max_examples=20, deadline=None)
@@ -214,7 +225,9 @@ def test_select():
 
 def test_widths_are_checked():
     with pytest.raises(ValueError, match="a value of 9 bits does not fit a sum of 8"):
-        Accumulate(8, 9)
+        DoubleAdd(8, 9)
+    with pytest.raises(ValueError, match="a value of 9 bits does not fit a sum of 8"):
+        AddSubtract(8, 9)
     with pytest.raises(ValueError, match="a value of 9 bits does not fit a sum of 8"):
         ChooseSubtract(8, 9)
     with pytest.raises(ValueError, match="9 words to select from; 1 to 8 are possible"):

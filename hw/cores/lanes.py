@@ -9,7 +9,7 @@ the next step's events follow at once.
                 |           |                   |
              weight row  weight row          weight row       of the slot's own block RAMs
                 |           |                   |
-            F accumulators  F                   F             acc = (clear ? 0 : acc) +- weight
+            F accumulators  F                   F             acc = (double ? 2 acc : acc) + weight
                 \\___________|___________________/
                             one slot a clock, to each fire unit
 """
@@ -22,7 +22,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikewright.hw.cells.arithmetic import Accumulate, Select
+from spikewright.hw.cells.arithmetic import DoubleAdd, Select
 from spikewright.hw.cells.memory import BlockMemory
 from spikewright.machine import blocks
 from spikewright.machine.blocks import address_bits
@@ -35,9 +35,9 @@ def event_layout(row_bits: int) -> data.StructLayout:
     """What every slot sees, one clock later each.
 
     - `row`: the weight row to add
-    - `add`: the row is added, or subtracted where `negative`
+    - `add`: the row is added, or subtracted where `negative` (lanes that are `signed` only)
     - `double`: to the accumulator's double; without `add` it is doubled alone
-    - `clear`: to zero instead, with `add` or `double`
+    - `clear`: the accumulator becomes zero, and nothing else
     """
     flags = dict.fromkeys(("add", "double", "clear", "negative"), 1)
     return data.StructLayout({"row": row_bits, **flags})
@@ -54,7 +54,9 @@ def delayed(m: Module, value: Value, clocks: int, name: str) -> list[Value]:
 
 
 class Lane(wiring.Component):
-    """One accumulator: its sum, doubled or not, plus or minus a weight. It wraps.
+    """One accumulator: its sum, doubled or not, plus a weight; or zero. It wraps.
+
+    A LUT a bit: what is chosen lies in the carry chain, zero is the register's reset.
 
     Latency: one clock from `weight` and the flags to `total`. Throughput: one addition a clock.
 
@@ -64,34 +66,36 @@ class Lane(wiring.Component):
         Bits of the accumulator.
     weight_bits
         Bits of a signed weight.
+    signed_events
+        Whether `carry` is added as well, which makes ``-weight`` of ``~weight``.
     """
 
-    def __init__(self, width: int, weight_bits: int) -> None:
-        self._width, self._weight_bits = width, weight_bits
+    def __init__(self, width: int, weight_bits: int, *, signed_events: bool = False) -> None:
+        self._width, self._weight_bits, self._signed = width, weight_bits, signed_events
         super().__init__(
             {
                 "weight": In(signed(weight_bits)),
-                "change": In(1),
                 "double": In(1),
                 "clear": In(1),
-                "negative": In(1),
+                "carry": In(1),
                 "total": Out(signed(width)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.adder = adder = Accumulate(self._width, self._weight_bits, signed_events=True)
+        m.submodules.adder = adder = DoubleAdd(self._width, self._weight_bits, carry=self._signed)
         total = Signal(signed(self._width), reset_less=True)
         m.d.comb += [
-            adder.sum.eq(Mux(self.double, total << 1, total)),
+            adder.sum.eq(total),
+            adder.double.eq(self.double),
             adder.value.eq(self.weight),
-            adder.clear.eq(self.clear),
-            adder.negative.eq(self.negative),
+            adder.carry.eq(self.carry),
             self.total.eq(total),
         ]
-        with m.If(self.change):
-            m.d.sync += total.eq(adder.total)
+        m.d.sync += total.eq(adder.total)
+        with m.If(self.clear):
+            m.d.sync += total.eq(0)
         return m
 
 
@@ -197,7 +201,10 @@ class Lanes(wiring.Component):
         return bank_slots(self.parameters, self.fire_units)
 
     def _bank(self, m: Module, slots: range, row: Value, flags: list[Value]) -> list[Value]:
-        """The weights of neighbouring slots, each when its event is there; zeros without `add`."""
+        """The weights of neighbouring slots, each when its event is there; zeros without `add`.
+
+        Inverted where `negative`: what is missing to their negative is the lanes' carry.
+        """
         bits = self.fire_units * self._weight_bits
         low, mask = slots[0] * bits, (1 << len(slots) * bits) - 1
         m.submodules[f"weights_{slots[0]}"] = memory = BlockMemory(
@@ -215,7 +222,11 @@ class Lanes(wiring.Component):
         for late, slot in enumerate(slots):
             read = delayed(m, memory.data.word_select(late, bits), late, f"read_{slot}")[-1]
             added = Signal(bits, name=f"weights_{slot}", reset_less=True)
-            m.d.sync += added.eq(Mux(flags[self.MEMORY + slot - 1][0], read, 0))
+            add, _, _, negative = flags[self.MEMORY + slot - 1]
+            weight = Mux(add, read, 0)
+            if self.parameters.signed:
+                weight ^= negative.replicate(bits)
+            m.d.sync += added.eq(weight)
             weights.append(added)
         return weights
 
@@ -223,14 +234,17 @@ class Lanes(wiring.Component):
         """The accumulators of a slot."""
         totals: list[Value] = []
         for unit in range(self.fire_units):
-            lane = Lane(self._accumulator_bits, self._weight_bits)
+            lane = Lane(
+                self._accumulator_bits,
+                self._weight_bits,
+                signed_events=self.parameters.signed,
+            )
             m.submodules[f"lane_{slot * self.fire_units + unit}"] = lane
             m.d.comb += [
                 lane.weight.eq(weights.word_select(unit, self._weight_bits)),
-                lane.change.eq(flags[0] | flags[1]),
                 lane.double.eq(flags[1]),
                 lane.clear.eq(flags[2]),
-                lane.negative.eq(flags[3]),
+                lane.carry.eq(flags[3]),
             ]
             totals.append(lane.total)
         return totals

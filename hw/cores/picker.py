@@ -29,8 +29,8 @@ class Picker(wiring.Component):
 
     A set bit is an event, the lowest first; its row is the word's row plus its number. `doubles`
     are made before: all but one by events of their own, the last with the word's first event. A
-    word without bits, which ends a step, is one event more, with the last of its doublings; where
-    the step had no event it sets the accumulators to zero.
+    word without bits, which ends a step, is one event more, with the last of its doublings. The
+    first event of a step sets the accumulators to zero, and nothing else.
 
     Latency: an entry that is accepted is an event three clocks later; the hand-over is accepted
     :attr:`LATENCY` clocks before its event. Throughput: an event a clock, also from word to word
@@ -43,7 +43,7 @@ class Picker(wiring.Component):
     round
         A time step's hand-over, with the mark of its item. Its event follows.
     event
-        See :func:`.event_layout`; there is one if it has `add` or `double`.
+        See :func:`.event_layout`; there is one if it has `add`, `double` or `clear`.
     """
 
     LATENCY = 1
@@ -91,9 +91,9 @@ class Picker(wiring.Component):
             done.eq(go & ~alone & self._at_most_one(bits)),
         ]
         with m.If(go):
-            m.d.sync += group.doubles.eq(Mux(alone, group.doubles - 1, 0))
+            m.d.sync += [group.doubles.eq(Mux(alone, group.doubles - 1, 0)), group.clear.eq(0)]
         with m.If(go & ~alone):
-            m.d.sync += [bits.eq(self._without_lowest(bits)), group.clear.eq(0)]
+            m.d.sync += bits.eq(self._without_lowest(bits))
         self._events(m, group, go, alone)
         free = done | ~valid
         following, offered = self._groups(m, free)
@@ -124,7 +124,7 @@ class Picker(wiring.Component):
             event.row.eq(group.row + place),
             event.add.eq(go & ~alone & bits.any()),
             event.double.eq(go & group.doubles.any()),
-            event.clear.eq(group.clear),
+            event.clear.eq(go & group.clear),
             event.negative.eq(group.negative),
         ]
         m.d.comb += self.event.eq(event)
@@ -157,8 +157,9 @@ class Picker(wiring.Component):
             choice.enable.eq(~beyond),
         ]
         empty = ~left.any()
-        # Nothing is doubled where the step had no event; here a doubled zero is written.
-        first = Cat(word.doubles[0] | (word.fresh & empty), word.doubles[1:])
+        # Nothing is doubled before a step's first event: two doublings, the first of which is the
+        # event that clears, and the other doubles a zero. Without any event it is the last itself.
+        first = word.doubles | (word.fresh & ~empty) << 1
         group = Signal(self._group, name="following")
         m.d.comb += [
             group.bits.eq(choice.output | (groups[-1] & beyond.replicate(_BITS))),

@@ -7,7 +7,7 @@ unit at the membrane's, window sums at the pool's, addresses at their memory's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from spikewright.network import Ints, NeuronModel
 __all__ = ["Configuration", "Core", "LayerRun"]
 
 _BITS = np.arange(WORD)
+_NONE = np.zeros(0, np.int64)
 _MASK = (1 << WORD) - 1
 
 
@@ -117,7 +118,7 @@ class Core:
     def run(self) -> tuple[list[RouterWord], LayerRun]:
         """Execute the layer that is configured; the words it sends, in their order."""
         layer, share = self.configuration.layer, self.configuration.share
-        clocks = CoreClocks(self.machine, self._positions * (layer.slots + 1))
+        clocks = CoreClocks(self.machine, layer)
         packer = _Packer(self.machine, layer, share)
         membranes, spikes = [], []
         for item in self._items():
@@ -162,9 +163,9 @@ class Core:
                 sums, load = self._walk(item, t)
                 current = wrapped(sums[:used] << layer.shift, bits)
             else:
-                load = StepLoad(np.zeros(0, np.int64))
+                load = StepLoad(_NONE, _NONE)
                 current = current * (layer.hold and driven)
-            clocks.take([load])
+            clocks.take([replace(load, sends=self._sends(item, t))])
             drive = first if t == 0 else bias * driven
             u = wrapped(wrapped(v + drive, bits) + current, bits)
             n, v = self._fire(u, threshold)
@@ -172,26 +173,37 @@ class Core:
             packer.take(item, t, n, v)
         return membranes, spikes
 
+    def _sends(self, item: _Item, t: int) -> bool:
+        """Whether words for the router come of a step."""
+        layer = self.configuration.layer
+        if layer.send == Send.PLANES:
+            return item.last and item.fills
+        return t == layer.steps
+
     # -- walker, picker and lanes ----------------------------------------------------------------
 
     def _walk(self, item: _Item, t: int) -> tuple[Ints, StepLoad]:
         """The accumulators after a step's passes, and what that cost."""
         configuration = self.configuration
         total = np.zeros(self.machine.lanes.count, np.int64)
-        fresh, pending, extra, counts = True, 0, 0, []
+        fresh, pending, counts, alone = True, 0, [], []
         for number in range(configuration.layer.passes + 1):
             one = configuration.passes[number]
+            if one.negative and not self.machine.lanes.signed:
+                raise SpikewrightError("interpreter: the lanes of this machine cannot subtract")
             pending = 0 if fresh else pending + one.doubles
             events, bits = self._events(item, configuration.sources[one.source], one.offset, t)
             counts.append(bits)
-            if len(events):  # the first addition doubles as well
+            alone.append(np.zeros_like(bits))
+            if len(events):  # the first addition doubles as well, but does not clear
                 total = total << pending
-                extra += max(0, pending - 1)
+                alone[-1][np.flatnonzero(bits)[0]] = 1 if fresh else max(0, pending - 1)
                 fresh, pending = False, 0
                 added = self.weights[events % (1 << self.machine.widths["weight"])].sum(0)
                 total += -added if one.negative else added
         total = total << pending
-        load = StepLoad(np.concatenate(counts), extra + pending, t == 0)
+        alone[-1][-1] += max(0, pending - 1)  # the hand-over doubles as well
+        load = StepLoad(np.concatenate(counts), np.concatenate(alone), t == 0)
         return wrapped(total, self.machine.lanes.accumulator_bits), load
 
     def _events(self, item: _Item, source: SourceRecord, offset: int, t: int) -> tuple[Ints, Ints]:

@@ -38,7 +38,8 @@ class ImageRun:
     - `readout`: by place, the signed words that arrived
     - `layers`: for each layer what every core did
     - `words`: router words of each layer
-    - `clocks`: for each layer, predicted
+    - `clocks`: for each layer, predicted, from its start to the next one's; of the first layer
+      from the frame, of the last until the class is there
     """
 
     readout: dict[int, int]
@@ -65,7 +66,7 @@ class Interpreter:
         """Execute the program on a frame's words, by map address."""
         self._frame = frame
         result = ImageRun({}, [], [], [])
-        counter = 0
+        counter = since = 0  # of the program, now and behind the last RUN or FRAME
         while True:
             if counter >= len(self.program):
                 raise SpikewrightError("program: has no END")
@@ -74,11 +75,21 @@ class Interpreter:
             counter += 1 + instruction.words
             match Opcode(instruction.opcode):
                 case Opcode.END:
+                    if result.clocks:
+                        result.clocks[-1] = result.clocks[-1].longer(self.machine.readout)
                     return result
                 case Opcode.FRAME:
                     self._take_frame()
+                    since = counter
                 case Opcode.RUN:
+                    fetched = counter - 1 - since + self.machine.fetch
+                    if result.clocks:  # while the layer before runs
+                        late = fetched - result.clocks[-1].total
+                        result.clocks[-1] = result.clocks[-1].longer(max(0, late))
                     self._run_layer(result)
+                    if len(result.clocks) == 1:
+                        result.clocks[0] = result.clocks[0].longer(fetched + 1)
+                    since = counter
                 case opcode:
                     bits = sum(word << WORD * n for n, word in enumerate(payload))
                     record = RECORDS[opcode].decode(self.machine.widths, bits)
@@ -124,8 +135,7 @@ class Interpreter:
             runs.append(run)
         result.layers.append(runs)
         result.words.append(sent)
-        slots = runs[0].clocks.slots
-        result.clocks.append(layer_clocks(self.machine, [run.clocks for run in runs], slots))
+        result.clocks.append(layer_clocks(self.machine, [run.clocks for run in runs]))
 
 
 def _rows(machine: Machine, words: list[int]) -> Ints:

@@ -65,13 +65,15 @@ class Walker:
 
     `axis_entries` bounds the axis tables of all layers, `sources` the maps that a layer reads,
     `passes` the digit planes of all of them together. An item is fetched in `fetch` clocks a source
-    while the one before is walked, so that an item of fewer words costs that.
+    while the one before is walked, so that an item of fewer words costs that; the first one of a
+    layer takes `first` clocks more.
     """
 
     axis_entries: Depth = 512
     sources: Few = 1
     passes: Few = 16
     fetch: ClassVar[int] = 4
+    first: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         _check(
@@ -80,6 +82,11 @@ class Walker:
             sources=(self.sources, 1),
             passes=(self.passes, 2),
         )
+
+    @property
+    def latency(self) -> int:
+        """Clocks from where a word is counted to its address; so far apart are items at least."""
+        return 4 + (self.sources > 1)
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,16 @@ class SpikeMemory:
 class Picker:
     """Takes a set bit of a word a clock, the lowest first, and makes an event of it.
 
-    A queue of `queue` words stands in front of it. Words without a bit that end no pass never enter
-    the queue. `latency` is from the walker's address to the word's first event, with the queue
-    empty: memory, mask, queue and pick.
+    A queue of `queue` words stands in front of it. Words without a bit that end no step never enter
+    the queue. `gather` is from the walker's address to the queue's end, if that is empty: memory,
+    mask and queue; `latency` from there to the word's first event. A step's last event comes
+    `handing` clocks behind its hand-over. A step's first event clears the accumulators.
     """
 
     queue: Few = 16
-    latency: ClassVar[int] = 8
+    gather: ClassVar[int] = 4
+    latency: ClassVar[int] = 3
+    handing: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         _check("picker", queue=(self.queue, 4))
@@ -120,7 +130,7 @@ class Lanes:
 
     Lane l belongs to fire unit ``l % fire_units`` and is its slot ``l // fire_units``. An event
     reaches slot s one clock after slot s - 1. `sharing` cores read one weight memory (true dual
-    port where 2).
+    port where 2). Passes may be subtracted where `signed`, which costs a LUT for each bit of a row.
     """
 
     count: Annotated[int, Meta(ge=0, le=1024)] = 16
@@ -128,6 +138,7 @@ class Lanes:
     weight_rows: Depth = 1024
     accumulator_bits: Bits = 18
     sharing: Few = 1
+    signed: bool = False
 
     def __post_init__(self) -> None:
         _check(
@@ -192,6 +203,11 @@ class FireUnit:
     def latency(self) -> int:
         """Read V and add the drive, add the current, a stage a digit, write back."""
         return 3 + self.digits
+
+    @property
+    def through(self) -> int:
+        """Clocks from what a fire unit takes to what it sends; a shift comes before V is read."""
+        return self.latency + (self.largest_shift > 0)
 
     @property
     def parameter_bits(self) -> int:
@@ -263,12 +279,10 @@ class Packer:
 class Router:
     """Brings words of `WORD` bits and `address_bits` address bits to all cores, one a clock in all.
 
-    `latency` is from a packer's word to the last core's memory, for one core; each further core is
-    two clocks more (one to collect, one to broadcast).
+    A word of core k comes to core j ``k + 2 + j`` clocks later, if no other is in its way.
     """
 
     address_bits: Annotated[int, Meta(ge=1, le=24)] = 16
-    latency: ClassVar[int] = 8
 
 
 @dataclass(frozen=True)
@@ -290,8 +304,14 @@ class Machine:
     program_words: Depth = 2048
     outputs: Depth = 1024
 
-    start: ClassVar[int] = 24
-    """Clocks from the last word of a layer to the first event of the next, besides the router's."""
+    barrier: ClassVar[int] = 5
+    """Clocks from core 0's last word of a layer to its start of the next; it is as many more as the
+    numbers of the cores say, that of the last one to send and that of the one to start."""
+    fetch: ClassVar[int] = 5
+    """Clocks from a RUN or FRAME to the next, if no layer has to be waited for, besides the words
+    of the program between them; and one more behind a FRAME."""
+    readout: ClassVar[int] = 3
+    """Clocks from where the outputs have arrived to the class."""
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -319,9 +339,26 @@ class Machine:
         """Memory m serves the cores ``m * sharing`` and, where shared, the next."""
         return self.cores // self.lanes.sharing
 
-    def gap(self, slots: int) -> int:
-        """Clocks between two hand-overs of an item that has `slots` slots."""
-        return max(slots, self.fire.latency)
+    def gap(self, slots: int, words: int) -> int:
+        """Clocks between two hand-overs of an item of `slots` slots, with a word for each plane."""
+        return max(slots, self.fire.latency, words)
+
+    @property
+    def fill(self) -> int:
+        """Clocks from a core's start to where the picker can have a first bit."""
+        walker, picker = self.walker, self.picker
+        fetched = walker.first + walker.fetch * walker.sources
+        return fetched + 1 + walker.latency + picker.gather + picker.latency - 1
+
+    @property
+    def deciding(self) -> int:
+        """Clocks from a hand-over to what the fire units send for its first slot."""
+        return self.picker.handing + self.lanes.latency(self.fire.count) + self.fire.through
+
+    @property
+    def drain(self) -> int:
+        """Clocks from an item's last sum to the first word of its outputs."""
+        return 3 + self.pool.peek
 
     @property
     def widths(self) -> dict[str, int]:

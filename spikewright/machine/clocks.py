@@ -3,16 +3,20 @@
 A step of an item costs its events, the words of its field, or the gap of its hand-over, whichever
 lasts longest; the queue lets the walker run ahead. Steps without words (a held current, a phase
 without input) are hand-overs alone, made while the next item integrates.
+
+What it leaves out: that cores wait for each other on the router while they compute, and that words
+without bits take room in the queue until they are dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from spikewright.machine.blocks import Machine
+from spikewright.machine.configuration import LayerRecord, Send
 from spikewright.network import Ints
 
 __all__ = ["Clocks", "CoreClocks", "StepLoad", "layer_clocks"]
@@ -22,21 +26,23 @@ __all__ = ["Clocks", "CoreClocks", "StepLoad", "layer_clocks"]
 class StepLoad:
     """What a step of an item brings: `bits` set in each word walked, in order; empty: no words.
 
-    `doubles` are clocks in which the accumulators are only doubled; `starts` an item.
+    `alone` are clocks before a word's first bit, in which the accumulators are cleared or only
+    doubled. `starts` an item. `sends`: words of the router come of this step.
     """
 
     bits: Ints
-    doubles: int = 0
+    alone: Ints
     starts: bool = False
+    sends: bool = False
 
 
 @dataclass(frozen=True)
 class Clocks:
     """Clocks of a layer, or of an image, by what they were spent on; the mean of all cores.
 
-    `events`: a bit a clock, and doublings. `words`: waiting for the walker. `firing`: waiting for
-    the fire units. `imbalance`: until the slowest core is done. `barrier`: from there to the next
-    layer's first event.
+    `events`: a bit a clock, clearing and doublings. `words`: waiting for the walker. `firing`:
+    waiting for the fire units or the packer. `imbalance`: until the slowest core has handed over
+    its last step. `barrier`: from there to where the next layer's first event can be.
     """
 
     events: float = 0
@@ -53,23 +59,32 @@ class Clocks:
         """All of them."""
         return sum(getattr(self, f.name) for f in fields(self))
 
+    def longer(self, clocks: float) -> Clocks:
+        """The same, with a barrier that lasts `clocks` more."""
+        return replace(self, barrier=self.barrier + clocks)
 
-@dataclass
+
 class CoreClocks:
-    """The clocks of one core in a layer, of the steps in the order they are taken."""
+    """The clocks of one core in a layer, of the steps in the order they are taken.
 
-    machine: Machine
-    slots: int
-    events: int = 0
-    words: int = 0
-    firing: int = 0
-    _walked: int = 0
-    _fetched: int = 0
-    _free: int = 0
-    _handed: int | None = None
+    `events`, `words` and `firing` as in :class:`Clocks`; `sent` are the clocks in which its words
+    go to the router. Clocks count from the core's start; the first event can be at ``machine.fill``.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, machine: Machine, layer: LayerRecord) -> None:
+        self.machine, self.layer = machine, layer
+        self.slots = (layer.slots + 1) * (layer.members + 1) * (layer.windows + 1)
+        self.gap = machine.gap(self.slots, layer.planes + 1)
+        self.events = self.words = self.firing = 0
+        self.sent: list[int] = []
+        self._walked = -1
+        self._began = -machine.walker.latency
+        self._fetched = machine.walker.first + machine.walker.fetch * machine.walker.sources
         self._taken: list[int] = []
+        self._free = machine.fill
+        self._last_group = self._free
+        self._handed = -self.gap + machine.gap(0, layer.planes + 1)
+        self._drained = 0
 
     def take(self, loads: Iterable[StepLoad]) -> CoreClocks:
         """Account for `loads`."""
@@ -78,63 +93,83 @@ class CoreClocks:
                 self._step(load)
             else:
                 self._handed = self._ready()
+            if load.sends:
+                self._send()
         return self
 
     @property
     def end(self) -> int:
-        """The clock of the last hand-over."""
-        return max(self._free, self._handed or 0)
+        """The clock behind the last hand-over."""
+        return max(self._free, self._handed + 1)
 
     def _ready(self) -> int:
-        """The first clock of another hand-over."""
-        return 0 if self._handed is None else self._handed + self.machine.gap(self.slots)
+        """The first clock of another hand-over: slots, fire units, and room in the packer."""
+        words = len(self.sent) + self.layer.planes + 1 - self.machine.packer.queue
+        room = self.sent[words - 1] + 2 if 0 < words <= len(self.sent) else 0
+        return max(self._handed + self.gap, room, self._drained)
 
     def _step(self, load: StepLoad) -> None:
         if load.starts:
-            self._walked = max(self._walked, self._fetched)
             walker = self.machine.walker
-            self._fetched = self._walked + walker.fetch * walker.sources
+            self._walked = max(self._walked, self._fetched - 1, self._began + walker.latency - 1)
+            self._began = self._walked + 1
+            self._fetched = self._began + walker.fetch * walker.sources
         queued = np.flatnonzero(load.bits)
         if not len(queued) or queued[-1] != len(load.bits) - 1:
             queued = np.append(queued, len(load.bits) - 1)
         before = -1
-        room = self.machine.picker.queue
         for place in queued.tolist():
             self._walked += place - before
             before = place
-            if len(self._taken) >= room:
-                self._walked = max(self._walked, self._taken[-room])
-            start = max(self._free, self._walked)
-            bits = int(load.bits[place])
-            self.words += start - self._free + (bits == 0)
-            self.events += bits
-            self._taken.append(start)
-            self._free = start + max(1, bits)
-        del self._taken[:-room]
-        self.events += load.doubles
-        self._free += load.doubles
-        handed = max(self._free, self._ready())
-        self.firing += handed - self._free
-        self._free = self._handed = handed
+            self._word(int(load.bits[place]), int(load.alone[place]))
+        handed = max(self._free - 1, self._ready())
+        self.firing += handed - self._free + 1
+        self._handed, self._free = handed, handed + 1
+        self._last_group = handed
+
+    def _word(self, bits: int, alone: int) -> None:
+        """Account for a word that enters the queue."""
+        picker = self.machine.picker
+        if len(self._taken) >= picker.queue - 1:  # it waits for the place of one that is taken
+            self._walked = max(self._walked, self._taken.pop(0) + 2)
+        there = self._walked + 1 + self.machine.walker.latency + picker.gather
+        taken = max(there, self._last_group - 1)
+        start = max(self._free, taken + picker.latency - 1)
+        self._taken.append(taken)
+        self.words += start - self._free + (bits == 0)
+        self.events += bits + alone
+        self._free = start + alone + max(1, bits)
+        # The word behind is taken with the last group of this one: about a ninth of its bits.
+        self._last_group = self._free - -(-max(1, bits) // 9)
+
+    def _send(self) -> None:
+        """The words that a step gives the router."""
+        machine, layer = self.machine, self.layer
+        summed = self._handed + machine.deciding + self.slots - 1 + machine.pool.latency
+        if layer.send == Send.PLANES:
+            first, count = summed + machine.packer.latency, layer.planes + 1
+        else:
+            first, count = summed + machine.drain, (layer.slots + 1) * machine.fire.count
+            self._drained = summed + count + 2
+        if self.sent:
+            first = max(first, self.sent[-1] + 1)
+        self.sent += range(first, first + count)
 
 
-def layer_clocks(machine: Machine, cores: list[CoreClocks], slots: int) -> Clocks:
-    """The clocks of a layer on all cores; `slots` are those of an item."""
-    ends = [core.end for core in cores]
-    count = machine.cores
+def layer_clocks(machine: Machine, cores: list[CoreClocks]) -> Clocks:
+    """The clocks of a layer on all cores, from one start to the next."""
+    count = len(cores)
     done = [core.events + core.words + core.firing for core in cores]
+    ends = [core.end - machine.fill for core in cores]
     firing = sum(core.firing for core in cores) + sum(ends) - sum(done)
-    block = (
-        machine.picker.latency
-        + machine.lanes.latency(machine.fire.count)
-        + slots
-        + machine.fire.latency
-    )
-    tail = block + machine.pool.latency + machine.packer.latency + machine.router.latency
+    # The words of all cores come one after the other; core k starts k clocks late, and its words
+    # are k clocks longer on their way.
+    sent = np.sort(np.concatenate([np.array([0, *c.sent]) + 2 * k for k, c in enumerate(cores)]))
+    last = int((sent + np.arange(len(sent))[::-1]).max())
     return Clocks(
         sum(core.events for core in cores) / count,
         sum(core.words for core in cores) / count,
         firing / count,
-        max(ends, default=0) - sum(ends) / count,
-        tail + 2 * (count - 1) + machine.start,
+        max(ends) - sum(ends) / count,
+        last + machine.barrier - max(ends),
     )

@@ -12,7 +12,7 @@ from spikewright.machine.configuration import LayerRecord, PassRecord, SourceRec
 from spikewright.sim.interpreter.core import Core, wrapped
 
 LANES = 4
-MACHINE = Machine(lanes=Lanes(count=LANES, weight_rows=1024))
+MACHINE = Machine(lanes=Lanes(count=LANES, weight_rows=1024, signed=True))
 BITS = MACHINE.lanes.accumulator_bits
 MARKS = ("first", "last", "begins", "fills", "group", "end")
 
@@ -115,7 +115,7 @@ def handed_over(seen):
 
 
 def happens(event):
-    return event["add"] or event["double"]
+    return event["add"] or event["double"] or event["clear"]
 
 
 @pytest.mark.parametrize(("wait_entry", "wait_round"), [(0, 0), (0.6, 0), (0, 0.8), (0.4, 0.5)])
@@ -134,10 +134,12 @@ def test_sums(wait_entry, wait_round):
     total = np.full(LANES, 12345)  # of what was before nothing stays
     found, handed = [], handed_over(seen)
     for clock, (event, _, _) in enumerate(seen):
-        if event["add"] or event["double"]:
-            total = np.zeros_like(total) if event["clear"] else total << event["double"]
-            weight = weights[event["row"]] * event["add"]
-            total = wrapped(total - weight if event["negative"] else total + weight, BITS)
+        weight = weights[event["row"]] * event["add"]
+        total = total << event["double"]
+        total = wrapped(total - weight if event["negative"] else total + weight, BITS)
+        if event["clear"]:
+            assert not event["add"]
+            total = np.zeros_like(total)
         if clock - Picker.LATENCY in handed:
             found.append(total)
     assert np.array_equal(found, steps)
@@ -157,9 +159,7 @@ def test_events_are_in_their_order_without_a_bubble():
         ]
         rows += found
         step = entries_of(passes, dict.fromkeys(MARKS, 0))
-        # A word without bits shares its clock with the last of its doublings.
-        alone = not step[-1]["word"]
-        clocks += len(found) + load.doubles + (alone and not step[-1]["doubles"])
+        clocks += len(found) + load.alone.sum() + (not step[-1]["word"])
         entries += step
     seen = run(entries, generator)
     handed = handed_over(seen)
@@ -175,15 +175,16 @@ def test_events_are_in_their_order_without_a_bubble():
 
 
 def test_words_of_one_bit():
-    """Also they follow each other clock by clock, each of them a step."""
+    """Also they follow each other clock by clock, each of them a step that is cleared before."""
     entry = {"row": 7, "doubles": 0, "negative": 1, "fresh": 1, "ends": 1, "mark": {"end": 1}}
     seen = run([{**entry, "word": 1 << bit} for bit in range(WORD)], random.Random(2))
-    events = [event for event, _, _ in seen if happens(event)]
-    assert [event["row"] for event in events] == list(range(7, 7 + WORD))
-    assert all(event["clear"] and event["negative"] for event in events)
-    clocks = [clock for clock, (event, _, _) in enumerate(seen) if happens(event)]
-    assert clocks == list(range(clocks[0], clocks[0] + WORD))
-    assert [clock + Picker.LATENCY for clock in handed_over(seen)] == clocks
+    handed = handed_over(seen)
+    events = [(clock, event) for clock, (event, _, _) in enumerate(seen) if happens(event)]
+    assert [clock for clock, _ in events] == list(range(events[0][0], events[0][0] + 2 * WORD))
+    assert all(event["clear"] and not event["add"] for _, event in events[::2])
+    assert [event["row"] for _, event in events[1::2]] == list(range(7, 7 + WORD))
+    assert all(event["add"] and event["negative"] for _, event in events[1::2])
+    assert [clock + Picker.LATENCY for clock in handed] == [clock for clock, _ in events[1::2]]
 
 
 def test_it_waits_for_the_hand_over():

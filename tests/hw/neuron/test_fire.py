@@ -39,7 +39,7 @@ class Given(Core):
     """The interpreter, with accumulators that are given: what follows is its own."""
 
     def _walk(self, item, t):
-        return self.sums[t], StepLoad(np.zeros(0, np.int64))
+        return self.sums[t], StepLoad(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
     def item(self, sums):
         self.sums, nothing = sums, SimpleNamespace(take=lambda *_: None)

@@ -161,7 +161,9 @@ class DoubleAdd(wiring.Component):
         width = len(self.total)
         carry = self.carry if self._carried else _ZERO
         if not has_ecp5_cells(platform):
-            m.d.comb += self.total.eq(Mux(self.double, self.sum << 1, self.sum) + self.value + carry)
+            m.d.comb += self.total.eq(
+                Mux(self.double, self.sum << 1, self.sum) + self.value + carry
+            )
             return m
         # Where a bit does not propagate both operands are the same: the carry is a.
         m.d.comb += self.total.eq(

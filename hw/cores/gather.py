@@ -12,6 +12,7 @@ from spikewright.hw.cells.memory import BlockMemory
 from spikewright.hw.cores.lanes import delayed
 from spikewright.hw.cores.streams import Layouts, record_layout
 from spikewright.machine.blocks import WORD, Machine, address_bits
+from spikewright.machine.blocks import Picker as Contract
 from spikewright.machine.configuration import KeepRecord
 
 __all__ = ["Filter", "Gather", "Queue"]
@@ -150,7 +151,7 @@ class Gather(wiring.Component):
         Entries.
     """
 
-    LATENCY = BlockMemory.LATENCY + 2
+    LATENCY = Contract.gather
     LATE = 2
 
     def __init__(self, machine: Machine) -> None:

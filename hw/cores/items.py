@@ -41,7 +41,7 @@ class Items(wiring.Component):
     """
 
     FETCH = Contract.fetch
-    FIRST = 2
+    FIRST = Contract.first
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine

@@ -17,6 +17,7 @@ from amaranth.lib.wiring import In, Out
 from spikewright.hw.cells.arithmetic import Select
 from spikewright.hw.cores.streams import MARK, Layouts
 from spikewright.machine.blocks import WORD, Machine
+from spikewright.machine.blocks import Picker as Contract
 
 __all__ = ["Picker"]
 
@@ -46,10 +47,10 @@ class Picker(wiring.Component):
         See :func:`.event_layout`; there is one if it has `add`, `double` or `clear`.
     """
 
-    LATENCY = 1
+    LATENCY = Contract.handing
     """Clocks from an accepted hand-over to the last event of its step."""
 
-    FIRST = 3
+    FIRST = Contract.latency
     """Clocks from an accepted entry to its first event."""
 
     def __init__(self, machine: Machine) -> None:

@@ -41,7 +41,7 @@ class Walker(wiring.Component):
     """
 
     def __init__(self, machine: Machine) -> None:
-        self._sources = machine.walker.sources
+        self._sources, self._latency = machine.walker.sources, machine.walker.latency
         layouts, widths = Layouts(machine), machine.widths
         self._field = layouts.field
         super().__init__(
@@ -68,7 +68,7 @@ class Walker(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from `issued` to `address`; with several sources their starts take one."""
-        return 4 + (self._sources > 1)
+        return self._latency
 
     def elaborate(self, platform):
         m = Module()

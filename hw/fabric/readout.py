@@ -39,7 +39,7 @@ class Readout(wiring.Component):
         come: who reads them holds the next frame back.
     """
 
-    LATENCY = 3
+    LATENCY = Machine.readout
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

@@ -188,7 +188,7 @@ class Fire(wiring.Component):
     @property
     def latency(self) -> int:
         """Of the loop of V, and a clock in front of it where there is a shift."""
-        return self._machine.fire.latency + self._shifts
+        return self._machine.fire.through
 
     @property
     def _shifts(self) -> int:

@@ -4,12 +4,12 @@ A step of an item costs its events, the words of its field, or the gap of its ha
 lasts longest; the queue lets the walker run ahead. Steps without words (a held current, a phase
 without input) are hand-overs alone, made while the next item integrates.
 
-What it leaves out: that cores wait for each other on the router while they compute, and that words
-without bits take room in the queue until they are dropped.
+What it leaves out: that cores wait for each other on the router while they compute.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
@@ -68,7 +68,7 @@ class CoreClocks:
     """The clocks of one core in a layer, of the steps in the order they are taken.
 
     `events`, `words` and `firing` as in :class:`Clocks`; `sent` are the clocks in which its words
-    go to the router. Clocks count from the core's start; the first event can be at ``machine.fill``.
+    go to the router. Clocks count from the core's start; no event is before ``machine.fill``.
     """
 
     def __init__(self, machine: Machine, layer: LayerRecord) -> None:
@@ -77,12 +77,16 @@ class CoreClocks:
         self.gap = machine.gap(self.slots, layer.planes + 1)
         self.events = self.words = self.firing = 0
         self.sent: list[int] = []
+        walker, picker = machine.walker, machine.picker
+        self._walker_latency, self._fetching = walker.latency, walker.fetch * walker.sources
+        self._picker_latency, self._gather = picker.latency, picker.gather
+        self._queue = picker.queue
         self._walked = -1
-        self._began = -machine.walker.latency
-        self._fetched = machine.walker.first + machine.walker.fetch * machine.walker.sources
-        self._taken: list[int] = []
+        self._began = -walker.latency
+        self._fetched = walker.first + self._fetching
+        self._leaving: list[int] = []  # when the last words leave the queue, or are dropped
         self._free = machine.fill
-        self._last_group = self._free
+        self._last_group = 0
         self._handed = -self.gap + machine.gap(0, layer.planes + 1)
         self._drained = 0
 
@@ -109,38 +113,50 @@ class CoreClocks:
         return max(self._handed + self.gap, room, self._drained)
 
     def _step(self, load: StepLoad) -> None:
-        if load.starts:
-            walker = self.machine.walker
-            self._walked = max(self._walked, self._fetched - 1, self._began + walker.latency - 1)
-            self._began = self._walked + 1
-            self._fetched = self._began + walker.fetch * walker.sources
-        queued = np.flatnonzero(load.bits)
-        if not len(queued) or queued[-1] != len(load.bits) - 1:
-            queued = np.append(queued, len(load.bits) - 1)
-        before = -1
-        for place in queued.tolist():
-            self._walked += place - before
-            before = place
-            self._word(int(load.bits[place]), int(load.alone[place]))
+        last = len(load.bits) - 1
+        opens = load.starts
+        for place, (bits, alone) in enumerate(
+            zip(load.bits.tolist(), load.alone.tolist(), strict=True)
+        ):
+            there = self._issue(opens) + 1 + self._walker_latency + self._gather
+            opens = False
+            if bits or place == last:
+                insort(self._leaving, self._pick(there, bits, alone))
+            else:
+                insort(self._leaving, there - 1)
         handed = max(self._free - 1, self._ready())
         self.firing += handed - self._free + 1
         self._handed, self._free = handed, handed + 1
-        self._last_group = handed
 
-    def _word(self, bits: int, alone: int) -> None:
-        """Account for a word that enters the queue."""
-        picker = self.machine.picker
-        if len(self._taken) >= picker.queue - 1:  # it waits for the place of one that is taken
-            self._walked = max(self._walked, self._taken.pop(0) + 2)
-        there = self._walked + 1 + self.machine.walker.latency + picker.gather
+    def _issue(self, starts: bool) -> int:
+        """The clock in which the walker goes on to a word: there is room for it in the queue.
+
+        All words that have not left it or been dropped two clocks before take room; those that were
+        issued in these two clocks do not yet.
+        """
+        following, leaving, queue = self._walked + 1, self._leaving, self._queue
+        clock = following
+        if starts:
+            clock = max(clock, self._fetched, self._began + self._walker_latency)
+        if len(leaving) >= queue:
+            if clock > following or leaving[-queue] > clock - 2:
+                clock = max(clock, following + 1, leaving[1 - queue] + 2)
+            del leaving[:-queue]
+        if starts:
+            self._began, self._fetched = clock, clock + self._fetching
+        self._walked = clock
+        return clock
+
+    def _pick(self, there: int, bits: int, alone: int) -> int:
+        """Account for a word that comes to the queue's end; the clock in which it is taken."""
         taken = max(there, self._last_group - 1)
-        start = max(self._free, taken + picker.latency - 1)
-        self._taken.append(taken)
+        start = max(self._free, taken + self._picker_latency - 1)
         self.words += start - self._free + (bits == 0)
         self.events += bits + alone
         self._free = start + alone + max(1, bits)
         # The word behind is taken with the last group of this one: about a ninth of its bits.
         self._last_group = self._free - -(-max(1, bits) // 9)
+        return taken
 
     def _send(self) -> None:
         """The words that a step gives the router."""

@@ -172,7 +172,7 @@ class Bench:
         """Plays one layer until it has been done for a while."""
         dut, machine, generator = self.dut, self.machine, self.generator
         slots = (layer.slots + 1) * (layer.members + 1) * (layer.windows + 1)
-        gap = max(machine.gap(slots), layer.planes + 1)
+        gap = machine.gap(slots, layer.planes + 1)
         coming, rest, nothing, after = {}, 0, 0, 0
         ctx.set(dut.layer, vars(layer))
         ctx.set(dut.share, vars(share))
@@ -369,7 +369,7 @@ def test_rounds_follow_at_the_least_distance():
     layer = LayerRecord(steps=0, slots=7, out_word=1)
     share = ShareRecord(groups=1, tiles=99, first=0, out=5)
     bench = check(0, machine, [(layer, share)], late=25, stall=0, idle=0)
-    assert bench.clocks <= 100 * machine.gap(8) + 25 + 8 + 60
+    assert bench.clocks <= 100 * machine.gap(8, 1) + 25 + 8 + 60
 
 
 def test_the_queue_is_used():

@@ -189,7 +189,7 @@ def test_layers(wait, full):
     for (layer, _, items, rounds), clocks in zip(drawn, seen, strict=True):
         starts = [clock for clock, (promise, _, _) in enumerate(clocks) if promise]
         slots = len(rounds[0][-1])
-        gap = max(MACHINE.gap(slots), layer.planes + 1)
+        gap = MACHINE.gap(slots, layer.planes + 1)
         distances = [b - a for a, b in itertools.pairwise(starts)]
         assert len(starts) == len(rounds)
         assert all(d >= gap for d in distances)

@@ -43,7 +43,8 @@ class Given(Core):
 
     def item(self, sums):
         self.sums, nothing = sums, SimpleNamespace(take=lambda *_: None)
-        return self._item(SimpleNamespace(group=0), nothing, nothing)
+        item = SimpleNamespace(group=0, last=False, fills=False)
+        return self._item(item, nothing, nothing)
 
 
 def draw_layer(generator, unit):

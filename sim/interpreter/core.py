@@ -7,7 +7,7 @@ unit at the membrane's, window sums at the pool's, addresses at their memory's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -157,6 +157,7 @@ class Core:
         threshold, first, bias = self._parameters(item.group)
         used = len(threshold)
         v, current = np.zeros(used, np.int64), np.zeros(used, np.int64)
+        loads = []
         for t in range(steps):
             driven = t <= layer.driven
             if t <= layer.walks:
@@ -165,20 +166,14 @@ class Core:
             else:
                 load = StepLoad(_NONE, _NONE)
                 current = current * (layer.hold and driven)
-            clocks.take([replace(load, sends=self._sends(item, t))])
+            loads.append(load)
             drive = first if t == 0 else bias * driven
             u = wrapped(wrapped(v + drive, bits) + current, bits)
             n, v = self._fire(u, threshold)
             membranes[t, :used], spikes[t, :used] = v, n
             packer.take(item, t, n, v)
+        clocks.take(loads, item.last and item.fills)
         return membranes, spikes
-
-    def _sends(self, item: _Item, t: int) -> bool:
-        """Whether words for the router come of a step."""
-        layer = self.configuration.layer
-        if layer.send == Send.PLANES:
-            return item.last and item.fills
-        return t == layer.steps
 
     # -- walker, picker and lanes ----------------------------------------------------------------
 

@@ -31,21 +31,28 @@ from spikewright.sim.interpreter.core import Configuration, Core, LayerRun, wrap
 __all__ = ["ImageRun", "Interpreter"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImageRun:
     """What an image gave.
 
     - `readout`: by place, the signed words that arrived
     - `layers`: for each layer what every core did
     - `words`: router words of each layer
-    - `clocks`: for each layer, predicted, from its start to the next one's; of the first layer
-      from the frame, of the last until the class is there
+    - `clocks`: for each layer, predicted, from its start to where the next one can start
+    - `others`: clocks besides: from the frame to the first layer, where a layer is shorter than the
+      program behind it, and from the outputs to the class
     """
 
     readout: dict[int, int]
     layers: list[list[LayerRun]]
     words: list[int]
     clocks: list[Clocks]
+    others: float = 0
+
+    @property
+    def total(self) -> float:
+        """Clocks of the image, from frame to class."""
+        return sum(layer.total for layer in self.clocks) + self.others
 
 
 class Interpreter:
@@ -75,20 +82,14 @@ class Interpreter:
             counter += 1 + instruction.words
             match Opcode(instruction.opcode):
                 case Opcode.END:
-                    if result.clocks:
-                        result.clocks[-1] = result.clocks[-1].longer(self.machine.readout)
+                    result.others += self.machine.readout
                     return result
                 case Opcode.FRAME:
                     self._take_frame()
                     since = counter
                 case Opcode.RUN:
-                    fetched = counter - 1 - since + self.machine.fetch
-                    if result.clocks:  # while the layer before runs
-                        late = fetched - result.clocks[-1].total
-                        result.clocks[-1] = result.clocks[-1].longer(max(0, late))
+                    self._fetched(result, counter - 1 - since)
                     self._run_layer(result)
-                    if len(result.clocks) == 1:
-                        result.clocks[0] = result.clocks[0].longer(fetched + 1)
                     since = counter
                 case opcode:
                     bits = sum(word << WORD * n for n, word in enumerate(payload))
@@ -119,6 +120,14 @@ class Interpreter:
             for address, data in enumerate(self._frame):
                 core.receive(RouterWord(data, address, 1))
             core.bank ^= 1
+
+    def _fetched(self, result: ImageRun, words: int) -> None:
+        """Clocks in which a RUN waits for `words` of the program, and for nothing else."""
+        clocks = words + self.machine.fetch
+        if result.clocks:  # they come while the layer before runs
+            result.others += max(0, clocks - result.clocks[-1].total)
+        else:
+            result.others += clocks + 1
 
     def _run_layer(self, result: ImageRun) -> None:
         for core, shadow in zip(self.cores, self._shadow, strict=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -27,13 +27,12 @@ class StepLoad:
     """What a step of an item brings: `bits` set in each word walked, in order; empty: no words.
 
     `alone` are clocks before a word's first bit, in which the accumulators are cleared or only
-    doubled. `starts` an item. `sends`: words of the router come of this step.
+    doubled. `starts` an item.
     """
 
     bits: Ints
     alone: Ints
     starts: bool = False
-    sends: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,6 @@ class Clocks:
     def total(self) -> float:
         """All of them."""
         return sum(getattr(self, f.name) for f in fields(self))
-
-    def longer(self, clocks: float) -> Clocks:
-        """The same, with a barrier that lasts `clocks` more."""
-        return replace(self, barrier=self.barrier + clocks)
 
 
 class CoreClocks:
@@ -90,14 +85,14 @@ class CoreClocks:
         self._handed = -self.gap + machine.gap(0, layer.planes + 1)
         self._drained = 0
 
-    def take(self, loads: Iterable[StepLoad]) -> CoreClocks:
-        """Account for `loads`."""
-        for load in loads:
+    def take(self, loads: Iterable[StepLoad], whole: bool) -> CoreClocks:
+        """Account for the steps of an item; `whole`: it is the last of its windows and word."""
+        for t, load in enumerate(loads):
             if len(load.bits):
                 self._step(load)
             else:
                 self._handed = self._ready()
-            if load.sends:
+            if whole if self.layer.send == Send.PLANES else t == self.layer.steps:
                 self._send()
         return self
 
@@ -158,15 +153,31 @@ class CoreClocks:
         self._last_group = self._free - -(-max(1, bits) // 9)
         return taken
 
+    @property
+    def _summed(self) -> int:
+        """Clocks from a hand-over to its last sum."""
+        return self.machine.deciding + self.slots - 1 + self.machine.pool.latency
+
+    @property
+    def _outputs(self) -> int:
+        """Words of an item that sends no planes, or 0."""
+        layer = self.layer
+        sends = layer.send != Send.PLANES
+        return sends * (layer.slots + 1) * self.machine.fire.count
+
+    @property
+    def tail(self) -> int:
+        """Clocks from the last hand-over to the last word."""
+        if self._outputs:
+            return self._summed + self.machine.drain + self._outputs - 1
+        return self._summed + self.machine.packer.latency + self.layer.planes
+
     def _send(self) -> None:
         """The words that a step gives the router."""
-        machine, layer = self.machine, self.layer
-        summed = self._handed + machine.deciding + self.slots - 1 + machine.pool.latency
-        if layer.send == Send.PLANES:
-            first, count = summed + machine.packer.latency, layer.planes + 1
-        else:
-            first, count = summed + machine.drain, (layer.slots + 1) * machine.fire.count
-            self._drained = summed + count + 2
+        count = self._outputs or self.layer.planes + 1
+        first = self._handed + self.tail + 1 - count
+        if self._outputs:
+            self._drained = self._handed + self._summed + count + 2
         if self.sent:
             first = max(first, self.sent[-1] + 1)
         self.sent += range(first, first + count)

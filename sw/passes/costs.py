@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikewright.machine.blocks import Machine
 from spikewright.machine.clocks import Clocks, CoreClocks, layer_clocks
+from spikewright.machine.memories import layer_record
 from spikewright.machine.schedule import LayerSchedule, Schedule
 from spikewright.network import Ints
 from spikewright.sw.passes.activity import Activity
@@ -26,17 +26,18 @@ def predict(schedule: Schedule, activity: Activity) -> list[list[Clocks]]:
 
 def predict_layer(layer: LayerSchedule, activity: Activity) -> list[Clocks]:
     """For each frame the clocks of `layer`."""
-    loads, machine = Loads(layer, activity), layer.machine
-    slots = layer.slots * layer.placement.positions
+    loads, machine, record = Loads(layer, activity), layer.machine, layer_record(layer)
+    parts, word = layer.parts[0] * layer.parts[1], layer.placement.word
     result = []
     for frame in range(activity.frames):
         cores = []
         for core in range(machine.cores):
-            clocks = CoreClocks(machine, slots)
-            for item in layer.items(core):
-                clocks.take(loads.steps(frame, item.row, item.column))
+            clocks = CoreClocks(machine, record)
+            for number, item in enumerate(layer.items(core)):
+                fills = number // parts % word == word - 1
+                clocks.take(loads.steps(frame, item.row, item.column), item.last and fills)
             cores.append(clocks)
-        result.append(layer_clocks(machine, cores, slots))
+        result.append(layer_clocks(machine, cores))
     return result
 
 
@@ -52,17 +53,21 @@ def tile_clocks(layer: LayerSchedule, activity: Activity, tiles: int) -> Ints:
     `tiles` of a row are asked for, whatever the words of `layer`.
     """
     machine, steps = layer.machine, layer.network.steps
-    gap = machine.gap(layer.slots * layer.placement.positions)
+    record = layer_record(layer)
+    gap = machine.gap(layer.slots * layer.placement.positions, record.planes + 1)
     loads = Loads(layer, activity, tiles * layer.parts[1])
     clocks = np.maximum(loads.events + loads.ends_empty, gap).sum(1)
+    fetch = machine.walker.fetch * machine.walker.sources
     clocks = np.maximum(clocks, steps * gap)  # hand-overs alone overlap with the next item
-    clocks = np.maximum(clocks, np.maximum(layer.walks * loads.words, machine.walker.fetch))
+    clocks = np.maximum(clocks, np.maximum(layer.walks * loads.words, fetch))
     frames = activity.frames
     parts = clocks.reshape(frames, layer.height, layer.parts[0], tiles, layer.parts[1])
     result: Ints = parts.sum((2, 4))
     return result
 
 
-def barrier(machine: Machine, slots: int) -> float:
+def barrier(layer: LayerSchedule) -> float:
     """Clocks from a layer's last hand-over to the next layer's first event."""
-    return layer_clocks(machine, [CoreClocks(machine, slots)], slots).barrier
+    machine = layer.machine
+    tail = CoreClocks(machine, layer_record(layer)).tail
+    return tail + 2 * (machine.cores - 1) + machine.barrier + machine.fill - 1

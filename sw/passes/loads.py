@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from spikewright.machine.clocks import StepLoad
 from spikewright.machine.schedule import LayerSchedule, Reading
@@ -38,25 +39,17 @@ class Loads:
 
     @cached_property
     def events(self) -> Ints:
-        """Bits and doublings of every step, ``(frames, steps, rows, columns)``."""
-        bits, doubles = self._both
-        return bits + doubles
+        """Bits of every step, and clocks without any, ``(frames, steps, rows, columns)``.
 
-    @property
-    def doubles(self) -> Ints:
-        """The doublings alone."""
-        return self._both[1]
-
-    @cached_property
-    def _both(self) -> tuple[Ints, Ints]:
-        """Bits and doublings; they do not depend on how the sources lie in words."""
+        They do not depend on how the sources lie in words.
+        """
         place, cache = self.layer.placement, self.activity.cache
         pools = tuple(reading.map.pool for reading in self.layer.readings)
         key = ("events", self.layer.index, place.pool, place.members, place.windows, pools)
         if key not in cache or cache[key][0].shape[3] < self.items[1]:
-            cache[key] = self._events()
-        bits, doubles = cache[key]
-        return bits[..., : self.items[1]], doubles[..., : self.items[1]]
+            cache[key] = (self._events(),)
+        events: Ints = cache[key][0]
+        return events[..., : self.items[1]]
 
     @property
     def words(self) -> Ints:
@@ -83,26 +76,23 @@ class Loads:
 
     def steps(self, frame: int, row: int, column: int) -> Iterator[StepLoad]:
         """The steps of an item, in their order."""
-        counts, doubles = self._item(row, column)
+        counts, alone = self._item(row, column)
         for t in range(self.layer.walks):
-            yield StepLoad(counts[frame, t], int(doubles[frame, t]), t == 0)
+            yield StepLoad(counts[frame, t], alone[frame, t], t == 0)
+        nothing = np.zeros(0, np.int64)
         for _ in range(self.layer.walks, self.layer.network.steps):
-            yield StepLoad(np.zeros(0, np.int64))
+            yield StepLoad(nothing, nothing)
 
     # -- bits ------------------------------------------------------------------------------------
 
-    def _events(self) -> tuple[Ints, Ints]:
-        """Bits, and doublings, as :meth:`events`."""
-        pending, total, doubles = (np.zeros(1, np.int64) for _ in range(3))
-        fresh = np.ones(1, bool)
+    def _events(self) -> Ints:
+        """As :attr:`events`: bits, clearing, and doublings without a bit."""
+        count = _Doublings()
+        total = np.zeros(1, np.int64)
         for one in self.layer.passes:
             bits = self._fields(one.reading, one.plane)
-            there = bits > 0
-            pending = np.where(fresh, 0, pending + one.doubles)
-            doubles = doubles + np.where(there, np.maximum(pending - 1, 0), 0)
-            pending, fresh = np.where(there, 0, pending), fresh & np.logical_not(there)
-            total = total + bits
-        return total, doubles + pending
+            total = total + bits + count.before(one.doubles, bits > 0)
+        return total + count.behind()
 
     def _fields(self, number: int, plane: int) -> Ints:
         """The set bits of a plane in the field of every item."""
@@ -132,17 +122,39 @@ class Loads:
         return made
 
     def _item(self, row: int, column: int) -> tuple[Ints, Ints]:
-        """Bits of the words walked, ``(frames, steps, words)``, and doublings."""
+        """Of the words walked, ``(frames, steps, words)``, bits, and clocks alone before them."""
         if (row, column) not in self._walked:
-            parts = []
+            parts, waits, count = [], [], _Doublings()
             for one in self.layer.passes:
                 bits, words = self._counts[one.reading]
                 y0, y1 = (int(edge[row]) for edge in self.spans[one.reading][0])
                 part = bits[:, :, one.plane, y0:y1, column, :, : words[column]]
-                parts.append(part.reshape(*part.shape[:2], -1))
-            joined = np.concatenate(parts, 2)
-            self._walked[row, column] = joined, self.doubles[:, :, row, column]
+                part = part.reshape(*part.shape[:2], -1)
+                first = (part > 0) & (np.cumsum(part > 0, 2) == 1)
+                waits.append(first * count.before(one.doubles, part.any(2))[..., None])
+                parts.append(part)
+            waits[-1][..., -1] += count.behind()
+            self._walked[row, column] = np.concatenate(parts, 2), np.concatenate(waits, 2)
         return self._walked[row, column]
+
+
+class _Doublings:
+    """Clocks of many steps in which the accumulators are cleared or only doubled."""
+
+    def __init__(self) -> None:
+        self._fresh, self._pending = np.ones(1, bool), np.zeros(1, np.int64)
+
+    def before(self, doubles: int, there: npt.NDArray[np.bool_]) -> Ints:
+        """Before the first bit of a pass, in the steps where that has any."""
+        pending = np.where(self._fresh, 0, self._pending + doubles)
+        alone: Ints = there * np.where(self._fresh, 1, np.maximum(pending - 1, 0))
+        self._pending, self._fresh = np.where(there, 0, pending), self._fresh & np.logical_not(there)
+        return alone
+
+    def behind(self) -> Ints:
+        """Before the hand-over."""
+        alone: Ints = np.maximum(self._pending - 1, 0)
+        return alone
 
 
 def _spans(layer: LayerSchedule, reading: Reading, axis: int, items: int) -> tuple[Ints, Ints]:

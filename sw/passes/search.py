@@ -236,7 +236,7 @@ class _Layer:
         return _Choice(
             place,
             layer.map if layer.send is Send.PLANES else None,
-            clocks + barrier(self.machine, layer.slots * place.positions),
+            clocks + barrier(layer),
             groups * (row < rows) * layer.group_rows,
             kept,
         )

@@ -35,7 +35,7 @@ def test_estimates_are_near():
                 word = layer.placement.word
                 own = [w * word + n for w in share.words for n in range(word)]
                 cores.append(share.groups * tiles[:, own].sum(1))
-            waits = barrier(schedule.machine, layer.slots * layer.placement.positions)
+            waits = barrier(layer)
             estimate = np.max(cores, 0).mean() + waits
             wrong.append(abs(estimate / mean(list(clocks)).total - 1))
     assert np.mean(wrong) < 0.05, np.mean(wrong)

@@ -66,8 +66,8 @@ def tile_clocks(layer: LayerSchedule, activity: Activity, tiles: int) -> Ints:
     return result
 
 
-def barrier(layer: LayerSchedule) -> float:
-    """Clocks from a layer's last hand-over to the next layer's first event."""
+def barrier(layer: LayerSchedule, cores: int) -> float:
+    """Clocks from the last hand-over of a layer on `cores` cores to the next one's first event."""
     machine = layer.machine
     tail = CoreClocks(machine, layer_record(layer)).tail
-    return tail + 2 * (machine.cores - 1) + machine.barrier + machine.fill - 1
+    return tail + 2 * (cores - 1) + machine.barrier + machine.fill - 1

@@ -236,7 +236,7 @@ class _Layer:
         return _Choice(
             place,
             layer.map if layer.send is Send.PLANES else None,
-            clocks + barrier(layer),
+            clocks + barrier(layer, rows * columns),
             groups * (row < rows) * layer.group_rows,
             kept,
         )

@@ -148,7 +148,10 @@ class _Doublings:
         """Before the first bit of a pass, in the steps where that has any."""
         pending = np.where(self._fresh, 0, self._pending + doubles)
         alone: Ints = there * np.where(self._fresh, 1, np.maximum(pending - 1, 0))
-        self._pending, self._fresh = np.where(there, 0, pending), self._fresh & np.logical_not(there)
+        self._pending, self._fresh = (
+            np.where(there, 0, pending),
+            self._fresh & np.logical_not(there),
+        )
         return alone
 
     def behind(self) -> Ints:

@@ -27,7 +27,6 @@ from amaranth.hdl import (
 from amaranth.lib import data
 
 from spikewright.hw.fire import FireUnit, add_with_carry
-from spikewright.machine.hardware import HardwareShape
 from spikewright.machine.instructions import Mode
 from spikewright.machine.scans import layer_modes
 from spikewright.network.neuron import (
@@ -40,6 +39,7 @@ from spikewright.network.neuron import (
     Tie,
     Window,
 )
+from tests.support.shapes import small_shape
 
 POTENTIAL_BITS = 6
 COUNT_BITS = 3
@@ -206,9 +206,7 @@ def network(*decisions):
     modes = Mode(0)
     for decision in decisions:
         modes |= decision.mode
-    return HardwareShape(
-        cores=1,
-        lanes=1,
+    return small_shape(
         steps=2,
         input_steps=1,
         pixel_bits=1,
@@ -218,19 +216,10 @@ def network(*decisions):
         current_bits=1,
         count_bits=COUNT_BITS if any(decision.counts for decision in decisions) else 0,
         digits=digits,
-        shift_max=1,
         modes=modes,
         ceils=any(Mode.BELOW in one.mode and one.digits > 1 for one in decisions),
         taps=1,
         outputs=1,
-        frame_words=1,
-        program_words=1,
-        axis_words=1,
-        weight_words=1,
-        parameter_words=1,
-        membrane_words=1,
-        current_words=1,
-        spike_words=1,
     )
 
 

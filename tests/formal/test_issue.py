@@ -14,12 +14,11 @@ from amaranth.lib import data
 from spikewright.hw import issue
 from spikewright.hw.event import event_layout
 from spikewright.hw.issue import Block, Issue, Kind, StepCounter
-from spikewright.machine.hardware import HardwareShape
 from spikewright.machine.instructions import Instruction, Register
+from tests.support.shapes import small_shape
 
-SHAPE = HardwareShape(
+SHAPE = small_shape(
     cores=2,
-    lanes=1,
     steps=3,
     input_steps=2,
     pixel_bits=1,
@@ -28,19 +27,14 @@ SHAPE = HardwareShape(
     compare_bits=4,
     current_bits=4,
     digits=2,
-    shift_max=1,
     ceils=True,
     window=2,
     taps=2,
     outputs=1,
-    frame_words=1,
-    program_words=1,
-    axis_words=1,
     weight_words=2,
     parameter_words=4,
     membrane_words=3,
     current_words=3,
-    spike_words=1,
 )
 SMALL = replace(SHAPE, input_steps=3, digits=1, ceils=False, window=1)
 """With fewer registers, so that a layer starts soon."""

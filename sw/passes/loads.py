@@ -148,7 +148,7 @@ class _Doublings:
     def before(self, doubles: int, there: npt.NDArray[np.bool_]) -> Ints:
         """Before the first bit of a pass, in the steps where that has any."""
         pending = np.where(self._fresh, 0, self._pending + doubles)
-        alone: Ints = there * np.where(self._fresh, 1, np.maximum(pending - 1, 0))
+        alone: Ints = np.where(there, np.where(self._fresh, 1, np.maximum(pending - 1, 0)), 0)
         self._pending = np.where(there, 0, pending)
         self._fresh = self._fresh & np.logical_not(there)
         return alone

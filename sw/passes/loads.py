@@ -131,7 +131,7 @@ class Loads:
                 part = bits[:, :, one.plane, y0:y1, column, :, : words[column]]
                 part = part.reshape(*part.shape[:2], -1)
                 first = (part > 0) & (np.cumsum(part > 0, 2) == 1)
-                waits.append(first * count.before(one.doubles, part.any(2))[..., None])
+                waits.append(first * count.before(one.doubles, part.sum(2) > 0)[..., None])
                 parts.append(part)
             waits[-1][..., -1] += count.behind()
             self._walked[row, column] = np.concatenate(parts, 2), np.concatenate(waits, 2)
@@ -142,22 +142,20 @@ class _Doublings:
     """Clocks of many steps in which the accumulators are cleared or only doubled."""
 
     def __init__(self) -> None:
-        self._fresh, self._pending = np.ones(1, bool), np.zeros(1, np.int64)
+        self._fresh: npt.NDArray[np.bool_] = np.ones(1, bool)
+        self._pending: Ints = np.zeros(1, np.int64)
 
     def before(self, doubles: int, there: npt.NDArray[np.bool_]) -> Ints:
         """Before the first bit of a pass, in the steps where that has any."""
         pending = np.where(self._fresh, 0, self._pending + doubles)
-        alone: Ints = there * np.where(self._fresh, 1, np.maximum(pending - 1, 0))
-        self._pending, self._fresh = (
-            np.where(there, 0, pending),
-            self._fresh & np.logical_not(there),
-        )
+        alone: Ints = np.where(there, np.where(self._fresh, 1, np.maximum(pending - 1, 0)), 0)
+        self._pending = np.where(there, 0, pending)
+        self._fresh = self._fresh & np.logical_not(there)
         return alone
 
     def behind(self) -> Ints:
         """Before the hand-over."""
-        alone: Ints = np.maximum(self._pending - 1, 0)
-        return alone
+        return np.maximum(self._pending - 1, 0)
 
 
 def _spans(layer: LayerSchedule, reading: Reading, axis: int, items: int) -> tuple[Ints, Ints]:

@@ -26,7 +26,7 @@ from spikewright.sw.passes.place import place
 from tests.support.placements import features, random_schedule, small_machine
 from tests.support.random_networks import random_frames, random_network
 
-IN_CI = 20
+IN_CI = 8
 CORES = (1, 2, 3, 4, 6, 8, 12, 16)
 LANES = (8, 16, 32)
 FIRES = (1, 2, 4)

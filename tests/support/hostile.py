@@ -98,10 +98,10 @@ class Victim:
         """Replies of a RUN."""
         return -(-readout_places(self.schedule) // PART)
 
-    def behind(self, rng) -> list[Op]:
-        """HELLO, ABORT, and the good images again."""
+    def behind(self, rng, commands) -> list[Op]:
+        """HELLO and ABORT in an order, and the good images again."""
         script: list[Op] = []
-        for command in (Command.HELLO, Command.ABORT):
+        for command in commands:
             script += [Send(request(command, TAG)), UntilReply(command, TAG)]
         load = b"".join(self.loads)
         if rng.random() < 0.3:  # what is still on its way to the memories is not lost
@@ -212,7 +212,9 @@ def messages(victim, rng):
             top = depth(machine, Kind(kind)) if kind in list(Kind) else 1 << 16
             index = max(0, int(rng.choice([0, top - int(rng.integers(4)), rng.integers(top)])))
             size = 5 * (row_words(machine, Kind(kind)) if kind in list(Kind) else 1)
-            body = rng.bytes(max(0, size * int(rng.integers(5)) + int(rng.choice([0, 0, 0, 1, -1]))))
+            body = rng.bytes(
+                max(0, size * int(rng.integers(5)) + int(rng.choice([0, 0, 0, 1, -1])))
+            )
             payload = struct.pack("<BBH", kind, core, index & 0xFFFF) + body
         elif command == Command.FRAME and rng.random() < 0.8:
             size = int(rng.integers(8))

@@ -172,7 +172,9 @@ class Planes(wiring.Component):
             with m.If(begins[plane]):
                 m.d.sync += word[: len(rest)].eq(0)
             words.append(word)
-        going, plane = self._emission(m, delayed(m, final, self._late, "final")[-1])
+        final = Cat(final, late := Signal(self._late))  # with reset: it makes words
+        m.d.sync += late.eq(final)
+        going, plane = self._emission(m, final[-1])
         m.d.comb += [
             self.word.eq(choose(m, words, plane, "plane", going)),
             self.push.eq(going & (self.mark.fills if self._partial else 1)),
@@ -334,10 +336,9 @@ class Drain(wiring.Component):
         total = self._chosen(m, self.peeked_sum, lanes, counts, "sum")
         potential = self._chosen(m, self.peeked_v, unit, ~counts, "v")
         potential = delayed(m, potential, late, "v")[-1]
-        taken, ends = (
-            delayed(m, value, 1 + late, name)
-            for value, name in ((self.taken, "taken"), (self.ends, "ends"))
-        )
+        ends = delayed(m, self.ends, 1 + late, "ends")
+        taken = Cat(self.taken, pushes := Signal(1 + late))  # with reset: they make words
+        m.d.sync += pushes.eq(taken)
         value = Signal(signed(self._machine.fire.membrane_bits), reset_less=True)
         m.d.sync += value.eq(potential | total)
         with m.If(~taken[-2]):

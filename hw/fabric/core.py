@@ -10,7 +10,7 @@ router --> Gather (spike memory) <-- Walker <-- Items
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -56,6 +56,7 @@ def core_signature(machine: Machine) -> wiring.Signature:
     return wiring.Signature(
         {
             "index": In(machine.widths["core"]),
+            "abort": In(1),
             "load": In(link_layout(machine)),
             "load_next": Out(link_layout(machine)),
             "received": In(received_layout(router)),
@@ -76,6 +77,8 @@ class Core(wiring.Component):
     -------
     index
         Which core it is, a constant: all cores of a machine are one module.
+    abort
+        A pulse: the core is as after a reset, but for its memories, and what is on its way there.
     load, load_next
         The load chain.
     received
@@ -94,21 +97,23 @@ class Core(wiring.Component):
         super().__init__(core_signature(machine))
 
     def elaborate(self, platform):
-        m = Module()
+        outer, m = Module(), Module()
         machine = self.machine
-        m.submodules.node = node = LoadNode(machine, self.index)
-        m.submodules.records = records = Records(machine)
-        m.d.comb += [
+        outer.submodules.node = node = LoadNode(machine, self.index)
+        outer.submodules.work = ResetInserter(self.abort)(m)
+        outer.d.comb += [
+            node.abort.eq(self.abort),
             node.i.eq(self.load),
             self.load_next.eq(node.o),
-            records.write.eq(node.records),
         ]
+        m.submodules.records = records = Records(machine)
+        m.d.comb += records.write.eq(node.records)
         gather = self._add_gathering(m, node, records)
         picker, rounds, lanes = self._add_integration(m, node, records, gather)
         self._add_decision(
             m, node, records, rounds, lanes, picker.LATENCY + lanes.latency - rounds.LATENCY
         )
-        return m
+        return outer
 
     def _add_gathering(self, m, node, records):
         """Items, walker and spike memory."""

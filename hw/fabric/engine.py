@@ -80,6 +80,7 @@ class Engine(wiring.Component):
             connect(m, core.o, router.i[index])
             m.d.comb += [
                 core.index.eq(index),
+                core.abort.eq(self.abort),
                 core.load.eq(link),
                 core.received.eq(router.received[index]),
                 router.done[index].eq(core.done),
@@ -105,11 +106,11 @@ class Engine(wiring.Component):
         """The ports of a core."""
         if self._core_module is None:
             core = Core(self.machine)
-            m.submodules[f"core_{index}"] = ResetInserter(self.abort)(core)
+            m.submodules[f"core_{index}"] = core
             return core
         signature = core_signature(self.machine)
         ports = signature.create(path=(f"core_{index}",))
-        pins = {"i_clk": ClockSignal(), "i_rst": ResetSignal() | self.abort}
+        pins = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for path, member, signal in signature.flatten(ports):
             pins[f"{'i' if member.flow is In else 'o'}_{'__'.join(path)}"] = signal
         m.submodules[f"core_{index}"] = Instance(self._core_module, **pins)

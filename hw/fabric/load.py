@@ -68,6 +68,9 @@ class LoadNode(wiring.Component):
 
     Members
     -------
+    abort
+        A pulse: words of the program that are on their way are dropped, those for memories are not:
+        the host was told that they are written.
     axis, weights, parameters
         Write ports: `enable`, `data` and `address` (of weights: `row`). `parameters.enable` has a
         bit for each fire unit.
@@ -81,6 +84,7 @@ class LoadNode(wiring.Component):
         axis, rows = AxisEntry.size(machine.widths), row_bits(machine)
         super().__init__(
             {
+                "abort": In(1),
                 "i": In(link),
                 "o": Out(link),
                 "axis": Out(
@@ -141,6 +145,10 @@ class LoadNode(wiring.Component):
         strobes = Signal(len(RECORD_KINDS))
         for bit, kind in enumerate(RECORD_KINDS):
             m.d.sync += strobes[bit].eq(record & (word.kind[:3] == kind & 7))
+        with m.If(self.abort):
+            m.d.sync += [s.eq(0) for s in (run, frame, record, strobes)]
+            with m.If(i.word.kind[2:] != LoadKind.AXIS >> 2):
+                m.d.sync += valid.eq(0)
         m.d.comb += [
             self.records.kind.eq(strobes),
             self.records.index.eq(index),

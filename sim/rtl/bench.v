@@ -11,6 +11,9 @@
 //   R <records>             a reset; trace records so far
 //   o <byte>                a byte from the host port
 //   m <clock>               that byte ended a message; clocks since the reset
+//   w <clocks> <held> <records>  an awaited reply (operation U): clocks from the operation's begin to
+//                           its last byte, in how many of them a byte of the host port was held;
+//                           trace records so far
 //   a <counts>              an image is over: clocks of each activity, core after core
 //   X <code> <left>         stuck: the operation of the script and what is left of it
 //   E <records>             the end; trace records in all
@@ -114,6 +117,11 @@ module bench #(
     integer left = 0;
     integer replies = 0;
     reg [63:0] silence = 0;
+    reg [15:0] head = 0;  // the first two bytes of a reply, and how many have come
+    integer head_bytes = 0;
+    reg met = 0;  // of operation U: its reply has come
+    integer waited = 0, held = 0;
+    integer stalled = 0;  // clocks in which the host port did not take a byte
 
     integer character;
     task fetch;
@@ -163,11 +171,16 @@ module bench #(
     task observe_byte;
         begin
             $fwrite(log_file, "o %h\n", o_payload);
-            if (o_payload != END_BYTE) in_message = 1;
-            else if (in_message) begin
+            if (o_payload != END_BYTE) begin
+                in_message = 1;
+                if (head_bytes < 2) head = {head[7:0], o_payload};
+                head_bytes = head_bytes + 1;
+            end else if (in_message) begin
                 in_message = 0;
+                head_bytes = 0;
                 replies = replies + 1;
                 $fwrite(log_file, "m %0d\n", epoch_clock);
+                if (code == "U" && left[15:0] == head) met = 1;
             end
         end
     endtask
@@ -196,6 +209,7 @@ module bench #(
             for (n = 0; n < CORES * ACTIVITIES; n = n + 1) counts[n] = 0;
             was_busy = 0;
             in_message = 0;
+            head_bytes = 0;
             replies = 0;
             epoch_clock = 0;
         end
@@ -208,6 +222,9 @@ module bench #(
         clocks <= clocks + 1;
         epoch_clock = epoch_clock + 1;
         silence = silence + 1;
+        waited = waited + 1;
+        stalled = i_valid && !i_ready ? stalled + 1 : 0;
+        if (o_valid && !o_ready) held = held + 1;
         o_ready <= {16'b0, random[15:0]} >= stalls;
         trace_ready <= {16'b0, random[31:16]} >= stalls;
 
@@ -221,6 +238,9 @@ module bench #(
         if (code == 0 && (!i_valid || i_ready)) begin
             fetch;
             silence = 0;
+            waited = 0;
+            held = 0;
+            met = 0;
             if (code == "R") begin_epoch;
         end
         rst <= code == "R";
@@ -238,10 +258,17 @@ module bench #(
             end
             "B": if (busy) left = left - 1;
             "A": if (replies >= left) left = 0;
+            "U":
+                if (met) begin
+                    $fwrite(log_file, "w %0d %0d %0d\n", waited, held, records);
+                    left = 0;
+                end
             default: ;
         endcase
         if (left <= 0) code = 0;
-        if (silence > patience) begin
+        // Trace records are no sign of life where the host waits for something else.
+        if (silence > patience || TRACE_WAITS == 0 && {32'b0, stalled} > patience
+                || code == "U" && {32'b0, waited} > patience) begin
             $fwrite(log_file, "X %s %0d\n", code, left);
             finish(1);
         end

@@ -26,6 +26,7 @@ from spikewright.sim.rtl.stimulus import (
     StuckError,
     UntilBusy,
     UntilReplies,
+    UntilReply,
     Wait,
 )
 
@@ -96,6 +97,8 @@ class _Bench:
             self.finished = True
             return
         self.op = self.script.pop()
+        if isinstance(self.op, UntilReply):
+            raise NotImplementedError("pysim: UntilReply is for Verilator's bench")
         self.left = self.op.count
         self.silence = 0
         if isinstance(self.op, Reset):

@@ -27,7 +27,9 @@ __all__ = [
     "StuckError",
     "UntilBusy",
     "UntilReplies",
+    "UntilReply",
     "Wait",
+    "Waited",
 ]
 
 ACTIVITIES = len(Activity)
@@ -73,13 +75,43 @@ class UntilReplies:
     count: int
 
 
-Op = Reset | Send | Wait | UntilBusy | UntilReplies
+@dataclass(frozen=True)
+class UntilReply:
+    """Wait until a reply to `command` with `tag` has come, whatever else comes before.
+
+    Neither may be a byte that is escaped. What it took is told in :attr:`Epoch.waits`. Verilator's
+    bench alone knows it; `patience` bounds it even while other streams move.
+    """
+
+    command: int
+    tag: int
+
+    @property
+    def count(self) -> int:
+        """The first two bytes of the reply."""
+        return (self.command | 0x80) << 8 | self.tag
+
+
+@dataclass(frozen=True)
+class Waited:
+    """What an :class:`UntilReply` took: `clocks` from its begin, the clock in which the last byte
+    before it was taken, to the reply's last byte; in `held` of them a byte of a reply waited for
+    the host. `replies` and trace `records` are all of the epoch so far."""
+
+    clocks: int
+    held: int
+    replies: int
+    records: int
+
+
+Op = Reset | Send | Wait | UntilBusy | UntilReplies | UntilReply
 CODES: dict[type[Op], bytes] = {
     Reset: b"R",
     Send: b"S",
     Wait: b"W",
     UntilBusy: b"B",
     UntilReplies: b"A",
+    UntilReply: b"U",
 }
 
 
@@ -101,12 +133,14 @@ class Epoch:
       which each message of it ended.
     - `activity`: ``(images, cores, activities)`` clocks of each span in which `busy` was high.
     - `trace`: ``(records, words)`` trace records as little-endian 32-bit words, in order.
+    - `waits`: what each :class:`UntilReply` took.
     """
 
     received: bytes
     reply_clocks: tuple[int, ...]
     activity: npt.NDArray[np.int64]
     trace: npt.NDArray[np.uint32]
+    waits: tuple[Waited, ...] = ()
 
 
 class StuckError(SpikewrightError):

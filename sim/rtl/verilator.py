@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from spikewright.errors import SpikewrightError
-from spikewright.sim.rtl.stimulus import ACTIVITIES, Epoch, Op, StuckError, encode
+from spikewright.sim.rtl.stimulus import ACTIVITIES, Epoch, Op, StuckError, Waited, encode
 
 __all__ = ["VerilatorSimulator", "build_simulator", "randomised", "require_tools"]
 
@@ -160,18 +160,22 @@ class VerilatorSimulator:
 
 def _parse(log: str, records: bytes, cores: int) -> tuple[Epoch, ...]:
     """The epochs of a bench's log and trace file."""
-    epochs: list[tuple[bytearray, list[int], list[int], int]] = []
+    epochs: list[tuple[bytearray, list[int], list[int], list[Waited], int]] = []
     total = 0
     for line in log.splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "R":
-            epochs.append((bytearray(), [], [], int(rest)))
+            epochs.append((bytearray(), [], [], [], int(rest)))
         elif kind == "o":
             epochs[-1][0].append(int(rest, 16))
         elif kind == "m":
             epochs[-1][1].append(int(rest))
         elif kind == "a":
             epochs[-1][2].extend(map(int, rest.split()))
+        elif kind == "w":
+            clocks, held, records_then = map(int, rest.split())
+            begun = epochs[-1]
+            begun[3].append(Waited(clocks, held, len(begun[1]), records_then - begun[4]))
         elif kind == "E":
             total = int(rest)
         elif kind == "X":
@@ -182,11 +186,12 @@ def _parse(log: str, records: bytes, cores: int) -> tuple[Epoch, ...]:
     return tuple(
         Epoch(
             bytes(received),
-            tuple(clocks),
+            tuple(ends_at),
             np.array(counts, np.int64).reshape(-1, cores, ACTIVITIES),
             table[first:end],
+            tuple(waits),
         )
-        for (received, clocks, counts, first), end in zip(epochs, ends, strict=True)
+        for (received, ends_at, counts, waits, first), end in zip(epochs, ends, strict=True)
     )
 
 

@@ -24,8 +24,13 @@ class Ran:
     outputs: list
 
 
-def run_engine(schedule, frames, *, images=None, stalls=0.0, seed=0, patience=PATIENCE):
-    """Load `images` and compute `frames`, ``(N, C, H, W)``; the next comes in meanwhile."""
+def run_engine(
+    schedule, frames, *, images=None, stalls=0.0, seed=0, patience=PATIENCE, abort=False
+):
+    """Load `images` and compute `frames`, ``(N, C, H, W)``; the next comes in meanwhile.
+
+    With `abort` there is one right behind the last word of the images.
+    """
     machine = schedule.machine
     dut = Engine(machine)
     images = make_images(schedule) if images is None else images
@@ -44,6 +49,9 @@ def run_engine(schedule, frames, *, images=None, stalls=0.0, seed=0, patience=PA
             ctx.set(dut.load.payload, vars(word))
             await ctx.tick().until(dut.load.ready)
         ctx.set(dut.load.valid, 0)
+        ctx.set(dut.abort, abort)
+        await ctx.tick()
+        ctx.set(dut.abort, 0)
         for _ in range(2 * machine.cores + 4):
             await ctx.tick()
         ctx.set(dut.start, 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from amaranth.hdl import Array, Module
+from amaranth.hdl import Array, Module, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
@@ -427,3 +427,40 @@ def test_latency(send, machine, count):
     valid = [clock for clock, (_, there) in enumerate(seen) if there]
     assert valid == list(range(last + late, last + late + count))
     assert bench.words == words
+
+
+@pytest.mark.parametrize("send", [Send.PLANES, Send.MEMBRANES, Send.COUNTS])
+@pytest.mark.parametrize("machine", [machine_of(depth=256, partial=100), machine_of()])
+def test_nothing_is_left_behind_a_reset(machine, send):
+    """Whenever it comes, no word leaves after it."""
+    generator = random.Random(str(send))
+    layer, share = records(generator, machine, send)
+    share = replace(share, groups=1)
+    made, _ = rounds(generator, machine, layer, share)
+    marks = {"last": True, "fills": True}
+    one = next(
+        one for one in made if one.promise["last"] and marks.items() <= one.promise["mark"].items()
+    )
+    bench, reset = Bench(generator, machine), Signal()
+    dut = bench.dut
+
+    async def play(ctx):
+        ctx.set(dut.layer, vars(layer))
+        ctx.set(dut.share, vars(share))
+        for clocks in range(1, 16):
+            for number in range(len(one.stages)):
+                bench._slot(ctx, (one, number))
+                await ctx.tick()
+            bench._slot(ctx, None)
+            await ctx.tick().repeat(clocks)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
+            for _ in range(12):
+                assert not ctx.get(dut.o.valid), clocks
+                await ctx.tick()
+
+    simulator = Simulator(ResetInserter(reset)(dut))
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(play)
+    simulator.run()

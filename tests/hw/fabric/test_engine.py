@@ -64,3 +64,9 @@ def check(schedule, frames, **options):
 def test_random_networks(seed):
     cores, lanes, fires = [(1, 8, 1), (1, 16, 2), (2, 8, 2), (3, 16, 4)][seed % 4]
     check(*drawn(seed, small_machine(cores, lanes, fires)), stalls=0.3 * (seed % 2))
+
+
+def test_an_abort_right_behind_the_images_loses_none():
+    """Cores far down the load chain still write what the host was told is written."""
+    schedule, frames = drawn(3, small_machine(2, 8, 1), size=300)
+    check(schedule, frames, abort=True)

@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 
 from spikewright.hw.fabric.load import RECORD_KINDS, LoadNode
@@ -117,3 +117,41 @@ def test_writes(lanes, units):
             assert [row for row in found[core] if (row[0] in QUICK) == quick] == right
         assert passed[core][core : core + len(sent)] == sent  # one clock a node
         assert found[core]
+
+
+def test_abort_drops_the_program_alone():
+    """Whenever it comes: what goes to memories is written, no RUN, FRAME or record goes on."""
+    machine = Machine(cores=4)
+    kinds = (LoadKind.AXIS, LoadKind.RUN, LoadKind.PARAMETERS, LoadKind.KEEP, LoadKind.FRAME)
+    for clock in range(9):
+        nodes = [LoadNode(machine, core) for core in range(machine.cores)]
+        m = Module()
+        m.submodules += nodes
+        m.d.comb += [b.i.eq(a.o) for a, b in itertools.pairwise(nodes)]
+        abort = Signal()
+        m.d.comb += [node.abort.eq(abort) for node in nodes]
+        before, behind = ([[] for _ in nodes] for _ in range(2))
+
+        async def bench(ctx, nodes=nodes, clock=clock, abort=abort, before=before, behind=behind):
+            for now in range(16):
+                there = now < len(kinds) and now <= clock  # none is sent behind it
+                ctx.set(nodes[0].i.valid, there)
+                if there:
+                    word = LoadWord(now, now, ALL_CORES, kinds[now], 1)
+                    ctx.set(nodes[0].i.word.as_value(), word.encode(machine.widths))
+                ctx.set(abort, now == clock)
+                await ctx.tick()
+                for core, node in enumerate(nodes):
+                    found = [one[0] for one in written(ctx, node, machine)]
+                    (behind if now >= clock else before)[core].extend(found)
+
+        simulator = Simulator(m)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(bench)
+        simulator.run()
+        sent = kinds[: clock + 1]
+        memories = [kind for kind in sent if kind in (LoadKind.AXIS, LoadKind.PARAMETERS)]
+        for core in range(machine.cores):
+            assert set(behind[core]) <= set(memories), clock
+            whole = [one for one in before[core] + behind[core] if one in memories]
+            assert whole == memories, (clock, core)

@@ -1,0 +1,115 @@
+"""The hardware of a build, of either machine: its size and its memories; of the second one more.
+
+The second machine's facts are what was chosen and why, where each layer is, the clocks that were
+predicted, and how many frames a second the host's line can bring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spikewright.machine import builds
+from spikewright.machine.area import block_rams, luts
+from spikewright.machine.images import Build
+from spikewright.machine.link import Command, frame_requests, request
+from spikewright.machine.schedule import LayerSchedule, Schedule
+from spikewright.machine.storage import memories
+from spikewright.network.frames import random_frames
+from spikewright.records import to_builtins
+
+__all__ = ["hardware", "memory_facts", "second_machine"]
+
+CAUSES = ("events", "words", "firing", "imbalance", "barrier")
+"""What clocks are spent on, as :class:`spikewright.machine.clocks.Clocks` has it."""
+BITS_OF_A_BYTE = 10
+"""On a UART, with start and stop."""
+
+
+def hardware(build: Build | builds.Build) -> dict[str, Any]:
+    """Cores, lanes, `membrane_bits`, and whatever else the machine is made of."""
+    if isinstance(build, Build):
+        return dict(to_builtins(build.mapping.shape))
+    machine = build.schedule.machine
+    return {
+        "cores": machine.cores,
+        "lanes": machine.lanes.count,
+        "fire_units": machine.fire.count,
+        "membrane_bits": machine.fire.membrane_bits,
+        "machine": to_builtins(machine),
+    }
+
+
+def memory_facts(build: Build | builds.Build) -> list[dict[str, Any]]:
+    """Every memory: `name`, `words`, `width` and `bits`; `block_rams` where that is known."""
+    if isinstance(build, Build):
+        return [
+            {"name": m.name, "words": m.words, "width": m.width, "bits": m.words * m.width}
+            for m in build.mapping.shape.memories()
+        ]
+    return [
+        {
+            "name": m.name,
+            "words": m.words,
+            "width": m.width,
+            "bits": m.bits,
+            "block_rams": m.blocks,
+        }
+        for m in memories(build.schedule.machine)
+    ]
+
+
+def second_machine(build: Build | builds.Build) -> dict[str, Any] | None:
+    """What is known of a second machine without simulating it; of a first one nothing."""
+    if isinstance(build, Build):
+        return None
+    schedule, told = build.schedule, build.about.get("machine") or {}
+    predicted: Sequence[Mapping[str, float]] = told.get("clocks") or ()
+    rows = list(predicted) if len(predicted) == len(schedule.layers) else []
+    return {
+        "reason": told.get("reason"),
+        "layers": [_placed(layer) for layer in schedule.layers],
+        "clocks": [{cause: float(row[cause]) for cause in CAUSES} for row in rows] or None,
+        "block_rams": block_rams(schedule.machine),
+        "luts": luts(schedule.machine),
+        "rate": _rate(schedule, rows, str(build.about.get("board"))),
+    }
+
+
+def _placed(layer: LayerSchedule) -> dict[str, Any]:
+    place = layer.placement
+    return {
+        "name": layer.layer.name,
+        "channels": place.channels,
+        "groups": layer.groups,
+        "pool": list(place.pool),
+        "members": list(place.members),
+        "windows": place.windows,
+        "word": place.word,
+        "group_shares": place.group_shares,
+        "tile_shares": place.tile_shares,
+        "turns": place.turns,
+        "weight_rows": layer.group_rows,
+    }
+
+
+def _rate(schedule: Schedule, rows: Sequence[Mapping[str, float]], board: str) -> dict[str, Any]:
+    """Bytes of a frame on the line; with a board what its line brings, and the machine computes."""
+    frame = random_frames(schedule.network.input, 1, steps=schedule.network.input_steps).x[0]
+    messages = [*frame_requests(schedule.frame_words(frame)), request(Command.RUN, 0)]
+    size = sum(map(len, messages))
+    total = sum(row[cause] for row in rows for cause in CAUSES)
+    clock = baud = None
+    from spikewright import boards
+
+    if board in boards.BOARDS:
+        chosen = boards.get(board)
+        clock, baud = chosen.clock_mhz, chosen.baud
+    return {
+        "frame_bytes": size,
+        "baud": baud,
+        "link_images_per_second": baud and baud / BITS_OF_A_BYTE / size,
+        "clock_mhz": clock,
+        "predicted_clocks": total or None,
+        "computed_images_per_second": (clock and total and clock * 1e6 / total) or None,
+    }

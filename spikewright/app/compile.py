@@ -51,8 +51,9 @@ def compile(options: Compile, command: str, progress: Report) -> AnyBuild:
     - `conversion` and `input_spec` take the place of the options that these are made of;
     - `calib` and `data` may be arrays.
 
-    Burst neurons are built on the second machine, all others on the first: the build is of its
-    class. An existing build directory is replaced as a whole; anything else of that name is refused.
+    Burst neurons are for the second machine, all others for the first.
+
+    An existing build directory is replaced as a whole; anything else of that name is refused.
     Raises SpikewrightError for what is wrong, before anything is written.
     """
     target = check_target(options.out)

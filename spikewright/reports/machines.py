@@ -6,11 +6,15 @@ predicted, and how many frames a second the host's line can bring.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import msgspec
 
 from spikewright.machine import builds
 from spikewright.machine.area import block_rams, luts
+from spikewright.machine.clocks import Clocks
 from spikewright.machine.images import Build
 from spikewright.machine.link import Command, frame_requests, request
 from spikewright.machine.schedule import LayerSchedule, Schedule
@@ -20,10 +24,16 @@ from spikewright.records import to_builtins
 
 __all__ = ["hardware", "memory_facts", "second_machine"]
 
-CAUSES = ("events", "words", "firing", "imbalance", "barrier")
-"""What clocks are spent on, as :class:`spikewright.machine.clocks.Clocks` has it."""
 BITS_OF_A_BYTE = 10
 """On a UART, with start and stop."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What compile knew: why it is this machine, and the predicted clocks of every layer."""
+
+    reason: str | None = None
+    clocks: tuple[Clocks, ...] = ()
 
 
 def hardware(build: Build | builds.Build) -> dict[str, Any]:
@@ -63,17 +73,24 @@ def second_machine(build: Build | builds.Build) -> dict[str, Any] | None:
     """What is known of a second machine without simulating it; of a first one nothing."""
     if isinstance(build, Build):
         return None
-    schedule, told = build.schedule, build.about.get("machine") or {}
-    predicted: Sequence[Mapping[str, float]] = told.get("clocks") or ()
-    rows = list(predicted) if len(predicted) == len(schedule.layers) else []
+    schedule, told = build.schedule, _told(build)
     return {
-        "reason": told.get("reason"),
+        "reason": told.reason,
         "layers": [_placed(layer) for layer in schedule.layers],
-        "clocks": [{cause: float(row[cause]) for cause in CAUSES} for row in rows] or None,
+        "clocks": [asdict(layer) for layer in told.clocks] or None,
         "block_rams": block_rams(schedule.machine),
         "luts": luts(schedule.machine),
-        "rate": _rate(schedule, rows, str(build.about.get("board"))),
+        "rate": _rate(schedule, told.clocks, str(build.about.get("board"))),
     }
+
+
+def _told(build: builds.Build) -> _Told:
+    """From `about`, which is free; whatever else stands there tells nothing."""
+    try:
+        told = msgspec.convert(build.about.get("machine"), _Told)
+    except msgspec.ValidationError:
+        return _Told()
+    return told if len(told.clocks) == len(build.schedule.layers) else _Told(told.reason)
 
 
 def _placed(layer: LayerSchedule) -> dict[str, Any]:
@@ -93,12 +110,12 @@ def _placed(layer: LayerSchedule) -> dict[str, Any]:
     }
 
 
-def _rate(schedule: Schedule, rows: Sequence[Mapping[str, float]], board: str) -> dict[str, Any]:
+def _rate(schedule: Schedule, layers: Sequence[Clocks], board: str) -> dict[str, Any]:
     """Bytes of a frame on the line; with a board what its line brings, and the machine computes."""
     frame = random_frames(schedule.network.input, 1, steps=schedule.network.input_steps).x[0]
     messages = [*frame_requests(schedule.frame_words(frame)), request(Command.RUN, 0)]
     size = sum(map(len, messages))
-    total = sum(row[cause] for row in rows for cause in CAUSES)
+    total = sum(layer.total for layer in layers)
     clock = baud = None
     from spikewright import boards
 

@@ -20,6 +20,10 @@ from spikewright.records import to_builtins
 __all__ = ["Top", "describe", "generate"]
 
 
+def _members() -> dict[str, Any]:
+    return {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
+
+
 class Top(wiring.Component):
     """One machine in one clock domain; its reset is synchronous and needs one clock.
 
@@ -38,7 +42,7 @@ class Top(wiring.Component):
     ) -> None:
         self.engine = Engine(machine, core_module)
         self.machine, self.traced = machine, traced
-        members: dict[str, Any] = {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
+        members = _members()
         if traced:
             bits = len(Value.cast(self.engine.trace))
             members["trace"] = Out(stream.Signature(unsigned(bits)))
@@ -91,7 +95,7 @@ def generate(machine: Machine, *, traced: bool = False, name: str = "spikewright
 def describe(machine: Machine, *, name: str = "spikewright_top") -> dict[str, Any]:
     """What ``top.json`` says about :func:`generate`'s Verilog: module, ports, machine, versions."""
     ports = {pin: {"direction": "input", "width": 1} for pin in ("clk", "rst")}
-    for path, member in Top(machine).signature.members.flatten():
+    for path, member in wiring.Signature(_members()).members.flatten():
         if member.is_port:
             ports["__".join(map(str, path))] = {
                 "direction": "output" if member.flow is Out else "input",

@@ -24,9 +24,10 @@ from spikewright.errors import SpikewrightError
 from spikewright.files import read_text, write_text
 from spikewright.machine import builds
 from spikewright.machine.directory import AGAIN, NETWORK
-from spikewright.machine.images import Build, read_build
+from spikewright.machine.images import read_build
 from spikewright.records import read_record
 from spikewright.reports.facts import summarise
+from spikewright.reports.machines import AnyBuild
 from spikewright.reports.page import render
 
 __all__ = [
@@ -41,10 +42,6 @@ __all__ = [
 ]
 
 _SUFFIX = ".spikewright"
-
-
-AnyBuild = Build | builds.Build
-"""Of the first machine, or of the second."""
 
 
 def open_build(build: AnyBuild | str | os.PathLike[str]) -> AnyBuild:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from spikewright.app.fields import (
     VALUES,
@@ -30,12 +30,12 @@ from spikewright.app.fields import (
 if TYPE_CHECKING:
     import torch
 
-    from spikewright.app.builds import AnyBuild as Opened
     from spikewright.app.data import Data
     from spikewright.network import FloatNetwork, InputSpec
     from spikewright.network.conversion import Conversion
+    from spikewright.reports.machines import AnyBuild as Opened
 
-    AnyBuild = Opened | str | os.PathLike[str]
+    AnyBuild: TypeAlias = Opened | str | os.PathLike[str]
     Model = torch.nn.Module | FloatNetwork | str | os.PathLike[str]
 
 __all__ = ["BOARD", "COMMANDS", "METHODS", "STEPS", "VALUES"]

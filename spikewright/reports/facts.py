@@ -11,19 +11,16 @@ import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
 from spikewright.files import read_npz
-from spikewright.machine import builds
-from spikewright.machine.images import Build
 from spikewright.network import INPUT, InputCode, Layer, Network
 from spikewright.records import SCHEMA, to_builtins
 from spikewright.reports.description import describe
-from spikewright.reports.machines import hardware, memory_facts, second_machine
+from spikewright.reports.machines import AnyBuild, hardware, memory_facts, second_machine
 from spikewright.reports.results import RESULTS, read_result
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sw.passes.quantise import quantisation_error
 
 __all__ = ["EXPECTED", "clocks", "expected", "summarise"]
 
-AnyBuild = Build | builds.Build
 EXPECTED = "expected.npz"
 EVAL, VERIFY, SYNTH = (f"{command}.json" for command in RESULTS)
 

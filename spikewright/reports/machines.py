@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -22,8 +22,10 @@ from spikewright.machine.storage import memories
 from spikewright.network.frames import random_frames
 from spikewright.records import to_builtins
 
-__all__ = ["hardware", "memory_facts", "second_machine"]
+__all__ = ["AnyBuild", "hardware", "memory_facts", "second_machine"]
 
+AnyBuild: TypeAlias = Build | builds.Build
+"""Of the first machine, or of the second."""
 BITS_OF_A_BYTE = 10
 """On a UART, with start and stop."""
 
@@ -36,7 +38,7 @@ class _Told:
     clocks: tuple[Clocks, ...] = ()
 
 
-def hardware(build: Build | builds.Build) -> dict[str, Any]:
+def hardware(build: AnyBuild) -> dict[str, Any]:
     """Cores, lanes, `membrane_bits`, and whatever else the machine is made of."""
     if isinstance(build, Build):
         return dict(to_builtins(build.mapping.shape))
@@ -50,7 +52,7 @@ def hardware(build: Build | builds.Build) -> dict[str, Any]:
     }
 
 
-def memory_facts(build: Build | builds.Build) -> list[dict[str, Any]]:
+def memory_facts(build: AnyBuild) -> list[dict[str, Any]]:
     """Every memory: `name`, `words`, `width` and `bits`; `block_rams` where that is known."""
     if isinstance(build, Build):
         return [
@@ -69,7 +71,7 @@ def memory_facts(build: Build | builds.Build) -> list[dict[str, Any]]:
     ]
 
 
-def second_machine(build: Build | builds.Build) -> dict[str, Any] | None:
+def second_machine(build: AnyBuild) -> dict[str, Any] | None:
     """What is known of a second machine without simulating it; of a first one nothing."""
     if isinstance(build, Build):
         return None

@@ -22,6 +22,9 @@ from spikewright.sim.rtl.verilator import BRIEF, OPTIMISATION, VerilatorSimulato
 
 __all__ = ["patience", "verify_machine"]
 
+_PLANES = 16
+"""No number has more digit planes."""
+
 
 def verify_machine(
     build: Build,
@@ -95,7 +98,7 @@ def patience(schedule: Schedule) -> int:
 def _most(layer: LayerSchedule) -> int:
     machine = layer.machine
     rows = sum(layer.field(layer.readings[one.reading]).rows for one in layer.passes)
-    gap = machine.gap(layer.slots * layer.placement.positions)
+    gap = machine.gap(layer.slots * layer.placement.positions, _PLANES)
     item = layer.network.steps * (rows + gap + 16 * len(layer.passes))
     most = max(sum(1 for _ in layer.items(core)) for core in range(machine.cores))
     return most * (item + machine.walker.fetch * machine.walker.sources)

@@ -11,7 +11,7 @@ from amaranth.build import Platform
 from amaranth.hdl import Elaboratable
 
 from spikewright.errors import SpikewrightError
-from spikewright.machine.device import BlockRam
+from spikewright.machine.device import BlockRam, Device
 from spikewright.machine.hardware import HardwareShape
 
 __all__ = ["Board"]
@@ -32,6 +32,7 @@ class Board(abc.ABC):
     clock_hz: float
     """Clock of the accelerator, unless another is asked for."""
     block_ram: BlockRam
+    luts: int
     host_block_rams: int
     """Block RAMs of the host port."""
     cores: int = 1
@@ -42,6 +43,11 @@ class Board(abc.ABC):
     def clock_mhz(self) -> float:
         """The clock of a design where none is asked for."""
         return self.clock_hz / 1e6
+
+    @property
+    def fpga(self) -> Device:
+        """What machines are chosen for."""
+        return Device(self.device, self.family, self.luts, self.block_ram)
 
     @abc.abstractmethod
     def platform(self) -> Platform:

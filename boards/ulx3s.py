@@ -83,5 +83,6 @@ ULX3S_85F = Ulx3s(
     oscillator_hz=25e6,
     clock_hz=90e6,
     block_ram=LFE5U_85F.block_ram,
+    luts=LFE5U_85F.luts,
     host_block_rams=1,
 )

@@ -38,6 +38,8 @@ TESTED_BY = {
     "hw/fabric/core.py": "hw/fabric/test_engine.py",
     "hw/link/top.py": "sim/rtl/test_machines.py",
     "sim/rtl/session.py": "sim/rtl/test_machines.py",
+    "sim/rtl/machine_verify.py": "app/test_writing.py",
+    "spikewright/reports/machines.py": "app/test_writing.py",
     "sim/rtl/decisions.py": "hw/fabric/test_engine.py",
     "hw/cells/family.py": "hw/cells/test_arithmetic.py",
     "hw/link/crc.py": "hw/link/test_port.py",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.hdl import Module, Value, unsigned
+from amaranth.hdl import Module, Shape, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -13,8 +14,14 @@ from spikewright.hw.fabric.core import Core
 from spikewright.hw.fabric.engine import Engine
 from spikewright.hw.link.port import HostPort
 from spikewright.machine.blocks import Machine
+from spikewright.machine.link import digest
+from spikewright.records import to_builtins
 
-__all__ = ["Top", "generate"]
+__all__ = ["Top", "describe", "generate"]
+
+
+def _members() -> dict[str, Any]:
+    return {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
 
 
 class Top(wiring.Component):
@@ -35,7 +42,7 @@ class Top(wiring.Component):
     ) -> None:
         self.engine = Engine(machine, core_module)
         self.machine, self.traced = machine, traced
-        members: dict[str, Any] = {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
+        members = _members()
         if traced:
             bits = len(Value.cast(self.engine.trace))
             members["trace"] = Out(stream.Signature(unsigned(bits)))
@@ -83,3 +90,21 @@ def generate(machine: Machine, *, traced: bool = False, name: str = "spikewright
         verilog.convert(part, name=called, emit_src=False, strip_internal_attrs=True)
         for part, called in parts
     )
+
+
+def describe(machine: Machine, *, name: str = "spikewright_top") -> dict[str, Any]:
+    """What ``top.json`` says about :func:`generate`'s Verilog: module, ports, machine, versions."""
+    ports = {pin: {"direction": "input", "width": 1} for pin in ("clk", "rst")}
+    for path, member in wiring.Signature(_members()).members.flatten():
+        if member.is_port:
+            ports["__".join(map(str, path))] = {
+                "direction": "output" if member.flow is Out else "input",
+                "width": Shape.cast(member.shape).width,
+            }
+    return {
+        "module": name,
+        "ports": ports,
+        "machine": to_builtins(machine),
+        "digest": digest(machine),
+        "versions": {package: version(package) for package in ("spikewright", "amaranth")},
+    }

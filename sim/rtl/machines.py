@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from spikewright.errors import SpikewrightError
 from spikewright.hw.link.top import generate
 from spikewright.machine.blocks import Machine
 from spikewright.machine.memories import Images, make_images
 from spikewright.machine.schedule import Schedule
-from spikewright.network import Ints
-from spikewright.sim.golden.model import Golden
+from spikewright.network import Ints, Network
+from spikewright.sim.golden import model as golden
+from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sim.interpreter import LayerTrace, outputs, traces
+from spikewright.sim.rtl.compare import Mismatch, first_mismatch, first_output_mismatch
 from spikewright.sim.rtl.decisions import decisions, layout
-from spikewright.sim.rtl.session import answers, session
+from spikewright.sim.rtl.session import answers, load_requests, session
 from spikewright.sim.rtl.verilator import (
     OPTIMISATION,
     VerilatorSimulator,
@@ -25,7 +28,7 @@ from spikewright.sim.rtl.verilator import (
     randomised,
 )
 
-__all__ = ["MachineRun", "build_machine", "difference", "run_machine"]
+__all__ = ["MachineRun", "build_machine", "difference", "first_difference", "run_machine"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,15 @@ class MachineRun:
     """What N images gave.
 
     - `outputs`: ``(N, C * H * W)``; `classes`, `clocks`: ``(N,)``
-    - `reply_clocks`: the clock of each answer's last byte, counted from the reset
     - `traces`: of each image, every layer; empty without trace
+    - `loading_clocks`: from the reset to the answer to the last word loaded
     """
 
     outputs: Ints
     classes: Ints
     clocks: Ints
     traces: list[list[LayerTrace]]
+    loading_clocks: int
 
 
 def build_machine(
@@ -89,46 +93,53 @@ def run_machine(
         patience=patience,
     )
     found = answers(schedule, epoch)
+    if len(found) != len(frames):
+        raise SpikewrightError(f"simulation: {len(found)} of {len(frames)} runs were answered")
     decided = decisions(schedule, epoch.trace, len(frames)) if traced else []
     return MachineRun(
         np.array([outputs(schedule, answer.outputs) for answer in found]),
         np.array([answer.label for answer in found]),
         np.array([answer.clocks for answer in found]),
         [traces(schedule, layers) for layers in decided],
+        epoch.reply_clocks[sum(1 for _ in load_requests(schedule, images)) - 1],
     )
 
 
 def difference(
     schedule: Schedule, frames: npt.NDArray[np.uint8], run: MachineRun, *, traced: bool
-) -> str | None:
-    """The first difference from the golden model, or None: what, where, expected and got."""
-    golden = Golden(schedule.network).run(frames, trace=traced)
-    for number, layers in enumerate(run.traces):
-        assert golden.trace is not None
-        for made, wanted in zip(layers, golden.trace, strict=True):
-            for what in ("spikes", "membranes"):
-                place = _first(getattr(wanted, what)[number], getattr(made, what), made.times == 1)
-                if place is not None:
-                    t, c, y, x = place
-                    expected, got = getattr(wanted, what)[number][place], getattr(made, what)[place]
-                    return (
-                        f"image {number}, layer {made.name}, channel {c}, y {y}, x {x}, step {t}: "
-                        f"{what} {got}, expected {expected}"
-                    )
-    pairs: Sequence[tuple[str, Ints, Ints]] = (
-        ("outputs", golden.potentials.reshape(len(frames), -1), run.outputs),
-        ("class", golden.classes, run.classes),
+) -> Mismatch | None:
+    """The first difference of `run` from the golden model."""
+    return first_difference(
+        schedule.network, Golden(schedule.network).run(frames, trace=traced), run
     )
-    for what, wanted_all, made_all in pairs:
-        if wanted_all.shape != made_all.shape:
-            return f"{what}: {made_all.shape} came, {wanted_all.shape} expected"
-        bad = np.argwhere(wanted_all != made_all)
-        if len(bad):
-            place = tuple(bad[0])
-            return f"image {place[0]}: {what} {made_all[place]}, expected {wanted_all[place]}"
-    return None
 
 
-def _first(wanted: Ints, made: Ints, there: npt.NDArray[np.bool_]) -> tuple[int, ...] | None:
-    bad = np.argwhere((wanted != made) & there)
-    return tuple(map(int, bad[0])) if len(bad) else None
+def first_difference(network: Network, expected: GoldenResult, run: MachineRun) -> Mismatch | None:
+    """The first difference of `run`; a state comes before the output that follows from it.
+
+    Neurons that no reader needs (what pooling drops) are computed by the golden model alone.
+    """
+    if expected.trace is not None and run.traces:
+        made = [
+            _as_golden(wanted, [layers[index] for layers in run.traces])
+            for index, wanted in enumerate(expected.trace)
+        ]
+        found = first_mismatch(expected.trace, made)
+        if found is not None:
+            return found
+    return first_output_mismatch(
+        network,
+        (expected.potentials.reshape(len(run.outputs), -1), expected.classes),
+        (run.outputs, run.classes),
+    )
+
+
+def _as_golden(wanted: golden.LayerTrace, images: Sequence[LayerTrace]) -> golden.LayerTrace:
+    """One layer of all images; what was not computed is as it is `wanted`."""
+
+    def states(name: str) -> Ints:
+        computed = np.stack([image.times == 1 for image in images])[:, None]
+        values = np.stack([getattr(image, name) for image in images])
+        return np.where(computed, values, getattr(wanted, name))
+
+    return replace(wanted, spikes=states("spikes"), membranes=states("membranes"))

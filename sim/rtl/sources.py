@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from spikewright.errors import SpikewrightError
 from spikewright.files import read_text
+from spikewright.machine.directory import BuildFiles
 from spikewright.machine.hardware import HardwareShape
-from spikewright.machine.images import Build
 
 __all__ = ["TOP", "TRACED_TOP", "Sources", "Verilog"]
 
@@ -30,12 +30,12 @@ class Verilog:
 
 @dataclass(frozen=True)
 class Sources:
-    """The two tops of one hardware shape; each is read when it is asked for."""
+    """The two tops of a build; each is read when it is asked for."""
 
     read: Callable[[bool], Verilog]
 
     @classmethod
-    def of(cls, build: Build) -> Sources:
+    def of(cls, build: BuildFiles) -> Sources:
         """Those of a build directory. Raises SpikewrightError, when read, if one is not as written.
 
         A build made without them has no checksum of what was put there later.

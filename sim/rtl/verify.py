@@ -24,7 +24,7 @@ from spikewright.sim.rtl.compare import Mismatch, first_mismatch, first_output_m
 from spikewright.sim.rtl.run import Backend, RtlResult, patience, simulate
 from spikewright.sim.rtl.sources import Sources
 
-__all__ = ["CACHE", "VerifyReport", "lane_updates", "verify"]
+__all__ = ["BRIEF", "CACHE", "VerifyReport", "cache_of", "lane_updates", "portions", "verify"]
 
 Frames = npt.NDArray[np.uint8]
 CACHE = "sim"
@@ -42,7 +42,8 @@ class VerifyReport:
     `clocks` is ``(images,)``, as the hardware counts them; `activity` the clocks of all cores by
     activity, of the traced images (of the first if none was); `lane_updates` the updates an average
     image requires, see :func:`lane_updates`; `lanes` those of all cores together. `traced` images
-    were compared in every state, all in their outputs.
+    were compared in every state, all in their outputs. The second machine counts no activity, and
+    has other updates: both are None.
     """
 
     backend: str
@@ -50,8 +51,8 @@ class VerifyReport:
     traced: int
     mismatch: Mismatch | None
     clocks: npt.NDArray[np.int64]
-    activity: dict[str, int]
-    lane_updates: float
+    activity: dict[str, int] | None
+    lane_updates: float | None
     lanes: int
     loading_clocks: int | None
 
@@ -61,14 +62,18 @@ class VerifyReport:
         return self.mismatch is None
 
     @property
-    def word_utilisation(self) -> float:
+    def word_utilisation(self) -> float | None:
         """Share of clocks in which a core integrated, scanned or initialised a word."""
+        if self.activity is None:
+            return None
         words = sum(self.activity[name] for name in ("integrate", "scan", "initialise"))
         return words / sum(self.activity.values())
 
     @property
-    def lane_utilisation(self) -> float:
+    def lane_utilisation(self) -> float | None:
         """Share of lanes and clocks that did an update which the golden model requires."""
+        if self.lane_updates is None:
+            return None
         return self.lane_updates / (self.lanes * float(self.clocks.mean()))
 
     def to_json(self) -> dict[str, Any]:
@@ -130,13 +135,13 @@ def verify(
     """
     golden = Golden(build.network)
     traced = min(trace_images, len(frames))
-    runs = _runs(len(frames), traced)
+    runs = portions(len(frames), traced)
     clocks = patience(build.network, build.mapping, 0.0)
     parts: list[RtlResult] = []
     counts = np.zeros(len(Activity), np.int64)
     updates = 0.0
     mismatch: Mismatch | None = None
-    with _cache(build.directory) as cache:
+    with cache_of(build.directory) as cache:
         for done, (first, last, top) in enumerate(runs):
             progress(f"verify: {backend}", done / len(runs))
             part, states = frames[first:last], top and first < traced
@@ -177,7 +182,7 @@ def verify(
 
 
 @contextmanager
-def _cache(directory: Path) -> Iterator[Path]:
+def cache_of(directory: Path) -> Iterator[Path]:
     """Where compiled simulators are kept: in the build directory, if it can be written."""
     own = directory / CACHE
     try:
@@ -190,7 +195,7 @@ def _cache(directory: Path) -> Iterator[Path]:
         yield own
 
 
-def _runs(images: int, traced: int) -> list[tuple[int, int, bool]]:
+def portions(images: int, traced: int) -> list[tuple[int, int, bool]]:
     """First and last image of each simulation, and whether its top is the one with the trace.
 
     That one comes first, with few images at a time, as their states are large; without images to

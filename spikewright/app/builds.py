@@ -24,12 +24,14 @@ from spikewright.errors import SpikewrightError
 from spikewright.files import read_text, write_text
 from spikewright.machine import builds
 from spikewright.machine.directory import AGAIN, NETWORK
-from spikewright.machine.images import Build, read_build
+from spikewright.machine.images import read_build
 from spikewright.records import read_record
 from spikewright.reports.facts import summarise
+from spikewright.reports.machines import AnyBuild
 from spikewright.reports.page import render
 
 __all__ = [
+    "AnyBuild",
     "check_parent",
     "check_target",
     "open_build",
@@ -42,9 +44,9 @@ __all__ = [
 _SUFFIX = ".spikewright"
 
 
-def open_build(build: Build | str | os.PathLike[str]) -> Build:
+def open_build(build: AnyBuild | str | os.PathLike[str]) -> AnyBuild:
     """`build` itself, or read from the directory of that name; raises SpikewrightError."""
-    if isinstance(build, Build):
+    if isinstance(build, AnyBuild):
         return build
     path = Path(build)
     try:
@@ -55,16 +57,10 @@ def open_build(build: Build | str | os.PathLike[str]) -> Build:
         missing = False  # what is wrong with the name, reading tells
     if missing:
         raise SpikewrightError(f"{path / NETWORK}: no such file; run spikewright compile first")
-    found = read_either(path)
-    if isinstance(found, builds.Build):
-        raise SpikewrightError(
-            f"{path}: is a sound build of the second machine, which no command takes yet; compile "
-            "the network for the first one"
-        )
-    return found
+    return read_either(path)
 
 
-def read_either(directory: Path) -> Build | builds.Build:
+def read_either(directory: Path) -> AnyBuild:
     """The build of the first or of the second machine, by the schema version of its header."""
     header = read_record(directory / NETWORK, dict[str, Any], oldest=None, remedy=AGAIN)
     version = header.get("schema")
@@ -72,13 +68,13 @@ def read_either(directory: Path) -> Build | builds.Build:
     return builds.read_build(directory) if second else read_build(directory)
 
 
-def store(build: Build, name: str, result: Mapping[str, Any]) -> None:
+def store(build: AnyBuild, name: str, result: Mapping[str, Any]) -> None:
     """Write one result beside the images, and the report that shows it."""
     write_text(build.directory / name, json.dumps(result, indent=1) + "\n")
     write_report(build)
 
 
-def write_report(build: Build, name: str | None = None) -> dict[str, Any]:
+def write_report(build: AnyBuild, name: str | None = None) -> dict[str, Any]:
     """Write ``report.json``, which is returned, and ``report.html``."""
     facts = summarise(build, name or build.directory.resolve().name)
     write_text(build.directory / "report.json", json.dumps(facts, indent=1) + "\n")

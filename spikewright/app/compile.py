@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from spikewright.app.builds import check_target, replacing, write_report
+from spikewright.app.builds import AnyBuild, check_target, read_either, replacing
 from spikewright.app.command import Result, command
 from spikewright.app.data import Data, as_frames
 from spikewright.app.model import input_spec as input_spec_of
 from spikewright.app.model import load, need, saved_shape, saved_target
 from spikewright.app.options import Compile
 from spikewright.app.printing import percent, table
+from spikewright.app.writing import write
 from spikewright.errors import SpikewrightError
-from spikewright.files import write_npz
-from spikewright.machine.images import Build, read_build, write_build
 from spikewright.network import FloatNetwork, InputSpec
 from spikewright.network.conversion import Conversion
 from spikewright.network.frames import Frames, random_frames
 from spikewright.progress import Report
 from spikewright.provenance import provenance
 from spikewright.records import to_builtins
-from spikewright.reports.facts import EXPECTED, summarise
+from spikewright.reports.facts import summarise
 
 if TYPE_CHECKING:
     import torch
-
-    from spikewright.sw.passes.pipeline import Lowered
 
 __all__ = ["compile", "facts_of", "show"]
 
@@ -46,7 +40,7 @@ RANDOM_FRAMES = 16
 
 
 @command(Compile)
-def compile(options: Compile, command: str, progress: Report) -> Build:
+def compile(options: Compile, command: str, progress: Report) -> AnyBuild:
     """Convert, quantise and lay out `model`, and write the build directory `out`.
 
     `model` is a module, a float network, or what the command line takes for one: a network that
@@ -56,6 +50,8 @@ def compile(options: Compile, command: str, progress: Report) -> Build:
       matter, and where the frame is known it may be left out;
     - `conversion` and `input_spec` take the place of the options that these are made of;
     - `calib` and `data` may be arrays.
+
+    Burst neurons are for the second machine, all others for the first.
 
     An existing build directory is replaced as a whole; anything else of that name is refused.
     Raises SpikewrightError for what is wrong, before anything is written.
@@ -79,12 +75,15 @@ def compile(options: Compile, command: str, progress: Report) -> Build:
         percentile=options.percentile,
         channelwise=options.channelwise,
         calibrate=options.calibrate,
-        cores=options.cores or (board.cores if board else 1),
-        lanes=options.lanes or (board.lanes if board else 16),
+        cores=options.cores,
+        lanes=options.lanes,
+        fire_units=options.fire_units,
+        device=board.fpga if board else None,
+        sample=None if options.data is None else sample.x,
     )
     with _noted() as notes:
         lowered = run_passes(network, plan, progress)
-    if board is not None:
+    if board is not None and lowered.mapping is not None:
         board.check(lowered.mapping.shape)
     about = provenance(command) | {
         "board": options.board,
@@ -99,8 +98,8 @@ def compile(options: Compile, command: str, progress: Report) -> Build:
         "warnings": notes,
     }
     with replacing(target) as directory:
-        _write(directory, target.name, lowered, about, sample, progress)
-    return read_build(target)
+        write(directory, target.name, lowered, about, sample, progress)
+    return read_either(target)
 
 
 def _chosen(options: Compile) -> tuple[Conversion, int, int]:
@@ -194,59 +193,10 @@ def _noted() -> Iterator[list[str]]:
         warnings.warn(warning.message, stacklevel=4)
 
 
-# ------------------------------------------------------------------------------ what is written
-
-
-def _write(
-    directory: Path,
-    name: str,
-    lowered: Lowered,
-    about: dict[str, Any],
-    sample: Frames,
-    progress: Report,
-) -> None:
-    from spikewright.hw.top import describe
-    from spikewright.sim.rtl.sources import TOP, TRACED_TOP, Sources
-
-    shape = lowered.mapping.shape
-    sources = Sources.generated(shape)
-    progress("generating Verilog", None)
-    build = write_build(
-        directory,
-        lowered.integer,
-        lowered.mapping,
-        float_network=lowered.real,
-        about=about,
-        files={
-            TOP: sources.read(False).text,
-            TRACED_TOP: sources.read(True).text,
-            "top.json": json.dumps(describe(shape), indent=1) + "\n",
-        },
-    )
-    progress("running the golden model", None)
-    _write_expected(build, sample)
-    write_report(build, name)
-
-
-def _write_expected(build: Build, sample: Frames) -> None:
-    from spikewright.sim.golden.model import Golden
-
-    result = Golden(build.network).run(sample.x)
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    arrays |= {"x": sample.x, "potentials": result.potentials, "classes": result.classes}
-    if sample.y is not None:
-        arrays["y"] = sample.y
-    firing = [layer.name for layer in build.network.layers if layer.neuron.fires]
-    for name, counts in zip(firing, result.spike_counts, strict=True):
-        most = int(counts.max(initial=0))
-        arrays[f"spikes.{name}"] = counts.astype(np.min_scalar_type(most))
-    write_npz(build.directory / EXPECTED, arrays)
-
-
 # ------------------------------------------------------------------------------ what is printed
 
 
-def facts_of(build: Build) -> dict[str, Any]:
+def facts_of(build: AnyBuild) -> dict[str, Any]:
     """The facts of its report."""
     return summarise(build, build.directory.resolve().name)
 
@@ -270,6 +220,8 @@ def show(facts: Result) -> None:
     print(table(header, rows))
     for name in ("neurons", "code", "time", "output"):
         print(f"{name + ':':9}{build['model'][name]}")
+    if facts["machine"] is not None:
+        print(f"machine:  {facts['machine']['reason']}")
     print(
         f"T={build['input_steps']}, {hardware['cores']} x {hardware['lanes']} lanes, "
         f"{hardware['membrane_bits']}-bit membranes, {facts['memory_bits'] / 8192:.1f} KiB of "

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from spikewright.app.builds import check_parent, open_build, store
+from spikewright.app.builds import AnyBuild, check_parent, open_build, store
 from spikewright.app.command import Result, command
 from spikewright.app.data import as_frames
 from spikewright.app.model import need
@@ -16,7 +16,6 @@ from spikewright.app.options import Evaluate
 from spikewright.app.printing import percent, print_model, table
 from spikewright.errors import SpikewrightError
 from spikewright.files import write_text
-from spikewright.machine.images import Build
 from spikewright.network import InputCode
 from spikewright.network.frames import Frames
 from spikewright.progress import Report
@@ -74,7 +73,7 @@ def evaluate(options: Evaluate, command: str, progress: Report) -> dict[str, Any
     return result
 
 
-def _labelled(build: Build, options: Evaluate) -> Frames:
+def _labelled(build: AnyBuild, options: Evaluate) -> Frames:
     """The images, with labels that the network has."""
     network = build.network
     frames = as_frames(

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from spikewright.app.fields import (
     VALUES,
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import torch
 
     from spikewright.app.data import Data
-    from spikewright.machine.images import Build
     from spikewright.network import FloatNetwork, InputSpec
     from spikewright.network.conversion import Conversion
+    from spikewright.reports.machines import AnyBuild as Opened
 
-    AnyBuild = Build | str | os.PathLike[str]
+    AnyBuild: TypeAlias = Opened | str | os.PathLike[str]
     Model = torch.nn.Module | FloatNetwork | str | os.PathLike[str]
 
 __all__ = ["BOARD", "COMMANDS", "METHODS", "STEPS", "VALUES"]
@@ -217,7 +217,7 @@ class Compile(Options):
 
     neuron: str | None = _word(
         "plain IF (if), buffered IF (HPC), bounded signed IF (QFFS), Ca-LIF, temporal switch "
-        "coding (TSC) (as trained, or if)",
+        "coding (TSC), the quantised ANN in one step (burst) (as trained, or if)",
         "if|hpc|qffs|ca-lif|tsc|burst",
     )
     code: str | None = _word(
@@ -260,8 +260,11 @@ class Compile(Options):
     readout: str | None = _word("what the last layer gives (potentials)", "potentials|counts")
 
     board: str = _hardware("see spikewright boards, or none", BOARD)
-    cores: int | None = _hardware("cores (the board's)", low=1, high=16)
-    lanes: int | None = _hardware("lanes of a core (the board's)", low=1, high=64)
+    cores: int | None = _hardware("cores (the board's; burst: the fastest)", low=1, high=32)
+    lanes: int | None = _hardware(
+        "lanes of a core (the board's; burst: the fastest)", low=1, high=64
+    )
+    fire_units: int | None = _hardware("burst: fire units of a core (the fastest)", low=1, high=8)
     out: str = _hardware("build directory", "out", short="-o", name="--output", metavar="OUT")
 
 
@@ -282,7 +285,10 @@ class Verify(Options):
     trace_images: int = option(
         "images of which every spike and membrane is compared", 10, low=0, high=IMAGES
     )
-    seed: int = option("of random frames", 0, low=0, high=2**63 - 1)
+    stalls: float = option(
+        "probability that the host's streams wait in a clock", 0.0, low=0.0, high=0.5
+    )
+    seed: int = option("of random frames and of stalls", 0, low=0, high=2**63 - 1)
     rtl: AnyBuild | None = option(
         "load the hardware from this build directory instead of OUT", metavar="DIR"
     )

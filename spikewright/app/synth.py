@@ -9,6 +9,7 @@ from spikewright.app.command import Result, command
 from spikewright.app.options import BOARD, Synth
 from spikewright.app.printing import percent, table
 from spikewright.errors import SpikewrightError
+from spikewright.machine.images import Build
 from spikewright.progress import Report
 from spikewright.provenance import provenance
 from spikewright.reports.facts import SYNTH
@@ -28,6 +29,11 @@ def synth(options: Synth, command: str, progress: Report) -> dict[str, Any]:
     from spikewright.boards.synth import synthesise
 
     checked = open_build(options.build)
+    if not isinstance(checked, Build):
+        raise SpikewrightError(
+            f"{checked.directory}: is for the second machine, whose boards come next; until then "
+            "give its top.v to the tools of yours"
+        )
     name = checked.about.get("board", BOARD)
     if name == boards.NONE:
         raise SpikewrightError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spikewright.app.builds import open_build, store
+from spikewright.app.builds import AnyBuild, open_build, store
 from spikewright.app.command import Result, command
 from spikewright.app.data import as_frames
 from spikewright.app.options import Verify
@@ -19,6 +19,9 @@ from spikewright.progress import Report
 from spikewright.provenance import provenance
 from spikewright.reports.description import describe
 from spikewright.reports.facts import VERIFY, clocks, expected
+
+if TYPE_CHECKING:
+    from spikewright.sim.rtl.verify import VerifyReport
 
 __all__ = ["show", "verify"]
 
@@ -39,25 +42,14 @@ def verify(options: Verify, command: str, progress: Report) -> dict[str, Any]:
     """
     checked = open_build(options.build)
     loaded = None if options.rtl is None else open_build(options.rtl)
-    if loaded is not None and loaded.mapping.shape != checked.mapping.shape:
+    if loaded is not None and _shape(loaded) != _shape(checked):
         raise SpikewrightError(
             f"{loaded.directory}: is for hardware of another shape than {checked.directory}; "
             "compile both with the same network shape and options"
         )
     frames = _frames(checked, options)
-    from spikewright.sim.rtl.sources import Sources
-    from spikewright.sim.rtl.verify import verify as simulate
-
     started = time.monotonic()
-    outcome = simulate(
-        checked,
-        frames.x,
-        backend=options.sim,  # type: ignore[arg-type]
-        trace_images=min(options.trace_images, len(frames)),
-        images=None if loaded is None else loaded.images,
-        sources=None if loaded is None else Sources.of(loaded),
-        progress=progress,
-    )
+    outcome = _simulated(checked, loaded, frames, options, progress)
     result = {
         **outcome.to_json(),
         "model": describe(checked.network),
@@ -70,7 +62,39 @@ def verify(options: Verify, command: str, progress: Report) -> dict[str, Any]:
     return result
 
 
-def _frames(build: Build, options: Verify) -> Frames:
+def _shape(build: AnyBuild) -> object:
+    return build.mapping.shape if isinstance(build, Build) else build.schedule.machine
+
+
+def _simulated(
+    build: AnyBuild, loaded: AnyBuild | None, frames: Frames, options: Verify, progress: Report
+) -> VerifyReport:
+    """The comparison, on the machine that the build is for."""
+    common: dict[str, Any] = {
+        "trace_images": options.trace_images,
+        "stalls": options.stalls,
+        "seed": options.seed % 2**31,
+        "progress": progress,
+    }
+    if isinstance(build, Build):
+        from spikewright.sim.rtl.sources import Sources
+        from spikewright.sim.rtl.verify import verify as simulate
+
+        if isinstance(loaded, Build):
+            common |= {"images": loaded.images, "sources": Sources.of(loaded)}
+        return simulate(build, frames.x, backend=options.sim, **common)  # type: ignore[arg-type]
+    from spikewright.sim.rtl.machine_verify import verify_machine
+
+    if options.sim != "verilator":
+        raise SpikewrightError(
+            f"{build.directory}: is for the second machine, which only verilator simulates; "
+            "leave --sim away"
+        )
+    hardware = None if isinstance(loaded, Build) else loaded
+    return verify_machine(build, frames.x, hardware=hardware, **common)
+
+
+def _frames(build: AnyBuild, options: Verify) -> Frames:
     spec, steps, images = build.network.input, build.network.input_steps, options.images
     if options.data is not None:
         frames = as_frames(options.data, spec, steps=steps, directory=options.data_dir)
@@ -104,6 +128,8 @@ def show(result: Result) -> None:
     print_model(result["model"])
     facts = clocks(result)
     if facts is None:
+        counted = result["clocks"]
+        print(f"clocks per image: {counted['mean']:,.0f} ({counted['min']:,}..{counted['max']:,})")
         return
     split = ", ".join(f"{name} {share:.1%}" for name, share in facts["shares"].items())
     print(f"clocks per image: {facts['mean']:,.0f} ({split})")

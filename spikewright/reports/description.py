@@ -21,6 +21,7 @@ _MODELS = {
     NeuronModel.BOUNDED: "bounded signed IF (QFFS)",
     NeuronModel.CALCIUM: "Ca-LIF",
     NeuronModel.TSC: "TSC",
+    NeuronModel.BURST: "burst (the quantised ANN in one step)",
     NeuronModel.MAX_POOL: "event max pool (QFFS)",
     NeuronModel.INTEGRATOR: "integrator",
 }
@@ -60,6 +61,7 @@ def _neuron(spec: NeuronSpec) -> str:
         f"up to {spec.smax} spikes a step": spec.smax > 1,
         _TAKEN_BACK[spec.negative]: spec.model is NeuronModel.BUFFERED,
         f"counts up to {spec.zmax}": spec.zmax is not None,
+        f"up to {spec.levels} at once": spec.levels is not None,
         _ROUNDED[spec.rounding]: spec.model is NeuronModel.CALCIUM,
         "a window per layer": spec.codes,
         "overlapped": spec.switches,

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from spikewright.errors import SpikewrightError
 from spikewright.files import read_npz
-from spikewright.machine.images import Build
 from spikewright.network import INPUT, InputCode, Layer, Network
 from spikewright.records import SCHEMA, to_builtins
 from spikewright.reports.description import describe
+from spikewright.reports.machines import AnyBuild, hardware, memory_facts, second_machine
 from spikewright.reports.results import RESULTS, read_result
 from spikewright.sim.golden.model import Golden, GoldenResult
 from spikewright.sw.passes.quantise import quantisation_error
@@ -30,7 +30,7 @@ RASTER_ROWS = 32
 ACTIVITIES = ("integrate", "scan", "initialise", "idle", "stalled")
 
 
-def expected(build: Build) -> dict[str, npt.NDArray[Any]] | None:
+def expected(build: AnyBuild) -> dict[str, npt.NDArray[Any]] | None:
     """The sample frames of a build and what the golden model gave for them, if it has any.
 
     Raises SpikewrightError for a file that holds anything else.
@@ -49,16 +49,13 @@ def expected(build: Build) -> dict[str, npt.NDArray[Any]] | None:
     return sample
 
 
-def summarise(build: Build, name: str) -> dict[str, Any]:
+def summarise(build: AnyBuild, name: str) -> dict[str, Any]:
     """All facts of `build`, shown as `name`, as plain JSON; what was not obtained is None."""
-    network, shape = build.network, build.mapping.shape
+    network = build.network
     results = {command: _stored(build, command) for command in RESULTS}
     sample = expected(build)
     run = None if sample is None else Golden(network).run(sample["x"])
-    memories = [
-        {"name": m.name, "words": m.words, "width": m.width, "bits": m.words * m.width}
-        for m in shape.memories()
-    ]
+    memories = memory_facts(build)
     return {
         "schema": SCHEMA,
         "kind": "report",
@@ -73,7 +70,8 @@ def summarise(build: Build, name: str) -> dict[str, Any]:
             "weight_bits": network.weight_bits,
             "about": build.about,
         },
-        "hardware": to_builtins(shape),
+        "hardware": hardware(build),
+        "machine": second_machine(build),
         "layers": _layers(build, run),
         "memories": memories,
         "memory_bits": sum(m["bits"] for m in memories),
@@ -85,7 +83,7 @@ def summarise(build: Build, name: str) -> dict[str, Any]:
     }
 
 
-def _stored(build: Build, command: str) -> dict[str, Any] | None:
+def _stored(build: AnyBuild, command: str) -> dict[str, Any] | None:
     path = build.directory / f"{command}.json"
     return read_result(path, command) if os.path.lexists(path) else None
 
@@ -93,7 +91,7 @@ def _stored(build: Build, command: str) -> dict[str, Any] | None:
 # ------------------------------------------------------------------------------------------- layers
 
 
-def _layers(build: Build, run: GoldenResult | None) -> list[dict[str, Any]]:
+def _layers(build: AnyBuild, run: GoldenResult | None) -> list[dict[str, Any]]:
     network, real = build.network, build.float_network
     errors = {} if real is None else quantisation_error(real, network)
     rates = _rates(network, run)
@@ -159,7 +157,7 @@ def _synapse(network: Network, layer: Layer, index: int) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------ sample frames
 
 
-def _sample(build: Build, sample: Mapping[str, Any], run: GoldenResult) -> dict[str, Any]:
+def _sample(build: AnyBuild, sample: Mapping[str, Any], run: GoldenResult) -> dict[str, Any]:
     correct = None
     if "y" in sample:
         correct = float((run.classes == sample["y"]).mean())
@@ -240,26 +238,24 @@ def clocks(verified: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _latency(
-    build: Build, verified: Mapping[str, Any] | None, synthesised: Mapping[str, Any] | None
+    build: AnyBuild, verified: Mapping[str, Any] | None, synthesised: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
     """Time of an average image at the bitstream's clock, or at the board's where none was built.
 
     None where that is not known: before a verification, and without a board.
     """
-    counted = None if verified is None else clocks(verified)
-    if counted is None:
+    if verified is None:
         return None
+    counted = verified["clocks"]
     if synthesised is not None:
         clock, source = float(synthesised["clock_mhz"]), "the bitstream's clock"
     else:
         from spikewright import boards
 
-        if build.about["board"] == boards.NONE:
+        board = build.about.get("board")
+        if board not in boards.BOARDS:
             return None
-        clock, source = (
-            boards.get(build.about["board"]).clock_mhz,
-            "the board's clock, not built yet",
-        )
+        clock, source = boards.get(board).clock_mhz, "the board's clock, not built yet"
     return {
         "clock_mhz": clock,
         "clock_source": source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -51,5 +52,5 @@ def kinds(memories: Sequence[Facts]) -> Iterable[tuple[str, list[Facts]]]:
     """Memories that differ in their number only, by their common name."""
     groups: dict[str, list[Facts]] = {}
     for memory in memories:
-        groups.setdefault(memory["name"].rsplit("_", 1)[0], []).append(memory)
+        groups.setdefault(re.sub(r"(_\d+)+$", "", memory["name"]), []).append(memory)
     return groups.items()

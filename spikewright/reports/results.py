@@ -135,9 +135,9 @@ class Verification:
     traced: Count
     clocks: Clocks
     activity: dict[str, Count] | None
-    word_utilisation: Share
-    lane_utilisation: Amount
-    lane_updates: Amount
+    word_utilisation: Share | None
+    lane_utilisation: Amount | None
+    lane_updates: Amount | None
     lanes: Several
     loading_clocks: Count | None
     model: dict[str, str]
@@ -146,6 +146,12 @@ class Verification:
     about: Origin
 
     def __post_init__(self) -> None:
+        if self.activity and None in (
+            self.word_utilisation,
+            self.lane_utilisation,
+            self.lane_updates,
+        ):
+            raise ValueError("activity is there, and no utilisation")
         if self.equal is not (self.mismatch is None):
             raise ValueError("equal and mismatch contradict each other")
         if self.activity is not None and not sum(self.activity.values()):

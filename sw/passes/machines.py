@@ -42,17 +42,25 @@ _FRAMES, _WIDTH = 2, 8
 
 @dataclass(frozen=True)
 class Chosen:
-    """A machine, the schedule of every network on it, their mean clocks, and why it is this one."""
+    """A machine, the schedule of every network on it, and why it is this one.
+
+    `layers` are the predicted clocks of every network's layers, the mean of all frames.
+    """
 
     machine: Machine
     schedules: tuple[Schedule, ...]
-    clocks: tuple[Clocks, ...]
+    layers: tuple[tuple[Clocks, ...], ...]
     reason: str
+
+    @property
+    def clocks(self) -> tuple[Clocks, ...]:
+        """Of an image of every network."""
+        return tuple(sum(layers, Clocks()) for layers in self.layers)
 
 
 def choose_machine(
     networks: Sequence[Network],
-    device: Device,
+    device: Device | None,
     frames: npt.NDArray[np.uint8] | None = None,
     *,
     cores: Sequence[int] = range(1, _MOST + 1),
@@ -61,8 +69,9 @@ def choose_machine(
 ) -> Chosen:
     """The machine on which `networks` take the fewest clocks in all, of those that fit `device`.
 
-    `frames` are samples of the input; without them a density of set bits is assumed. `cores`,
-    `lanes` and `fire_units` bound the choice. Raises SpikewrightError if none fits.
+    Without a device everything fits. `frames` are samples of the input; without them a density of
+    set bits is assumed. `cores`, `lanes` and `fire_units` bound the choice. Raises SpikewrightError
+    if none fits.
     """
     every = [assumed(one) if frames is None else observed(one, frames) for one in networks]
     few = [one.first(_FRAMES) for one in every]
@@ -87,7 +96,7 @@ def choose_machine(
             if best is None or clocks < best[0]:
                 best = clocks, machine
     if best is None:
-        raise failure or SpikewrightError(f"{device.name}: not even one core fits")
+        raise failure or SpikewrightError(f"{_name(device)}: not even one core fits")
     return _placed(networks, every, best[1], device, cores)
 
 
@@ -114,7 +123,7 @@ def _estimate(
 
 def _machines(
     networks: Sequence[Network],
-    device: Device,
+    device: Device | None,
     cores: Sequence[int],
     lanes: Sequence[int],
     fires: int,
@@ -151,8 +160,10 @@ def _covers(other: Machine, one: Machine) -> bool:
     )
 
 
-def fits(machine: Machine, device: Device) -> bool:
+def fits(machine: Machine, device: Device | None) -> bool:
     """Whether the block RAMs and the share of the LUTs suffice."""
+    if device is None:
+        return True
     return block_rams(machine) <= device.block_ram.count and luts(machine) <= _FILL * device.luts
 
 
@@ -180,7 +191,7 @@ def _placed(
     networks: Sequence[Network],
     activities: Sequence[Activity],
     best: Machine,
-    device: Device,
+    device: Device | None,
     cores: Sequence[int],
 ) -> Chosen:
     """The networks on `best`, with as deep memories as they need; on fewer cores if these are more.
@@ -203,7 +214,7 @@ def _placed(
                 place(network, roomy, activity)
                 for network, activity in zip(networks, activities, strict=True)
             ]
-            machine = trimmed(roomy, first)
+            machine = _shallow(trimmed(roomy, first), first)
             schedules = [Schedule(one.network, machine, one.placement) for one in first]
             for schedule in schedules:
                 make_images(schedule)
@@ -211,35 +222,50 @@ def _placed(
             failure = failure or error
             continue
         if fits(machine, device):
-            clocks = tuple(
-                sum((mean(list(layer)) for layer in zip(*predict(*each), strict=True)), Clocks())
+            layers = tuple(
+                tuple(mean(list(layer)) for layer in zip(*predict(*each), strict=True))
                 for each in zip(schedules, activities, strict=True)
             )
-            return Chosen(machine, tuple(schedules), clocks, _reason(machine, device, clocks))
+            reason = _reason(machine, device, sum((sum(one, Clocks()) for one in layers), Clocks()))
+            return Chosen(machine, tuple(schedules), layers, reason)
     raise failure or SpikewrightError(
-        f"{device.name}: no number of cores has room for all memories"
+        f"{_name(device)}: no number of cores has room for all memories"
     )
 
 
-def _reason(machine: Machine, device: Device, clocks: Sequence[Clocks]) -> str:
+def _shallow(machine: Machine, schedules: Sequence[Schedule]) -> Machine:
+    """`machine` with spike memories as deep as `schedules` need."""
+    while machine.spikes.words > 2:
+        half = replace(machine, spikes=SpikeMemory(machine.spikes.words // 2))
+        try:
+            for one in schedules:
+                make_images(Schedule(one.network, half, one.placement))
+        except SpikewrightError:
+            break
+        machine = half
+    return machine
+
+
+def _name(device: Device | None) -> str:
+    return "mapping" if device is None else device.name
+
+
+def _reason(machine: Machine, device: Device | None, total: Clocks) -> str:
     """What was chosen, what it takes of `device`, and what stands in the way of more."""
     used, logic = block_rams(machine), luts(machine)
-    more = (
-        replace(machine, cores=machine.cores + machine.lanes.sharing)
-        if machine.cores < 32
-        else None
-    )
-    total = sum(clocks, Clocks())
+    of = ("", "") if device is None else (f" of {device.block_ram.count}", f" of {device.luts:,}")
     causes = {name: getattr(total, name) for name in Clocks.__dataclass_fields__}
     largest = sorted(causes, key=lambda name: -causes[name])[:2]
     text = (
-        f"{machine.cores} cores of {machine.lanes.count} lanes, {machine.fire.count} fire units, "
-        f"{machine.lanes.weight_rows} weight rows and {machine.spikes.words} spike words each: "
-        f"{used} of {device.block_ram.count} block RAMs, about {logic:,} of {device.luts:,} LUTs "
-        f"(estimated); {total.total:,.0f} clocks, most of them {largest[0]} "
+        f"{_several(machine.cores, 'core')} of {machine.lanes.count} lanes, "
+        f"{_several(machine.fire.count, 'fire unit')}, {machine.lanes.weight_rows} weight rows "
+        f"and {machine.spikes.words} spike words each: {used}{of[0]} block RAMs, about "
+        f"{logic:,}{of[1]} LUTs (estimated); {total.total:,.0f} clocks, most of them {largest[0]} "
         f"({causes[largest[0]] / total.total:.0%}) and {largest[1]} "
         f"({causes[largest[1]] / total.total:.0%}). "
     )
+    if device is None:
+        return text + "No device limits it."
     if machine.cores == _MOST:
         return text + "The router takes no more cores."
     more = replace(machine, cores=machine.cores + machine.lanes.sharing)
@@ -247,4 +273,8 @@ def _reason(machine: Machine, device: Device, clocks: Sequence[Clocks]) -> str:
         return text + f"The next limit is block RAM: another core needs {block_rams(more)}."
     if luts(more) > _FILL * device.luts:
         return text + f"The next limit is LUTs: another core needs {luts(more):,}."
-    return text + "Another core would fit, but the networks have no use for it."
+    return text + "Another core would fit, but was not asked for or is of no use."
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"

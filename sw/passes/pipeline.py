@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikewright.errors import SpikewrightError
+from spikewright.machine.device import Device
 from spikewright.machine.mapping import Mapping
 from spikewright.network import FloatNetwork, Network
 from spikewright.network.conversion import Conversion, exact_settle
 from spikewright.progress import Report, silent
 from spikewright.sw.passes.calibrate import calibrate
 from spikewright.sw.passes.convert import convert
-from spikewright.sw.passes.map import map_network
+from spikewright.sw.passes.machines import Chosen
+from spikewright.sw.passes.map import bursts, map_network, schedule_network
 from spikewright.sw.passes.quantise import quantisation_error, quantise
 
 __all__ = ["PASSES", "Lowered", "Pass", "Plan", "run_passes"]
@@ -25,7 +28,10 @@ __all__ = ["PASSES", "Lowered", "Pass", "Plan", "run_passes"]
 @dataclass(frozen=True)
 class Plan:
     """What the passes are told: the arguments of :func:`.convert`, :func:`.calibrate`,
-    :func:`.quantise` and :func:`.map_network`. `images` are uint8 frames."""
+    :func:`.quantise`, and of :func:`.map_network` or :func:`.schedule_network`.
+
+    `images` and `sample` are uint8 frames.
+    """
 
     steps: int
     conversion: Conversion = field(default_factory=Conversion)
@@ -35,18 +41,25 @@ class Plan:
     percentile: float | None = None
     channelwise: bool = False
     calibrate: bool = False
-    cores: int = 1
-    lanes: int = 16
+    cores: int | None = None
+    lanes: int | None = None
+    fire_units: int | None = None
+    device: Device | None = None
+    sample: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass
 class Lowered:
-    """What the passes have made so far of a `traced` network, and a record of each that ran."""
+    """What the passes have made so far of a `traced` network, and a record of each that ran.
+
+    The last is a mapping on the first machine, or a second machine, `chosen` for the network.
+    """
 
     traced: FloatNetwork
     real: FloatNetwork
     integer: Network = field(init=False)
-    mapping: Mapping = field(init=False)
+    mapping: Mapping | None = None
+    chosen: Chosen | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -112,9 +125,22 @@ def _quantise(state: Lowered, plan: Plan) -> str:
 
 
 def _map(state: Lowered, plan: Plan) -> str:
-    state.mapping = map_network(state.integer, cores=plan.cores, lanes=plan.lanes)
-    bits = sum(memory.words * memory.width for memory in state.mapping.shape.loadable())
-    return f"{plan.cores} x {plan.lanes} lanes, {bits / 8192:.1f} KiB of images"
+    if bursts(state.integer):
+        state.chosen = schedule_network(
+            state.integer,
+            plan.device,
+            cores=plan.cores,
+            lanes=plan.lanes,
+            fire_units=plan.fire_units,
+            frames=plan.sample,
+        )
+        return state.chosen.reason
+    if plan.fire_units is not None:
+        raise SpikewrightError("mapping: fire units are the second machine's, for burst neurons")
+    state.mapping = map_network(state.integer, cores=plan.cores or 1, lanes=plan.lanes or 16)
+    shape = state.mapping.shape
+    bits = sum(memory.words * memory.width for memory in shape.loadable())
+    return f"{shape.cores} x {shape.lanes} lanes, {bits / 8192:.1f} KiB of images"
 
 
 PASSES = (

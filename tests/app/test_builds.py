@@ -13,7 +13,7 @@ from spikewright.app.builds import check_target, open_build, replacing
 from spikewright.app.cli import main
 from spikewright.errors import SpikewrightError
 from spikewright.machine import builds
-from tests.app.commands import refused
+from tests.app.commands import refused, run
 from tests.support.placements import large_machine, random_schedule, trimmed
 from tests.support.random_networks import random_network
 
@@ -146,15 +146,15 @@ def test_an_unwritable_folder(work, monkeypatch):
 
 
 def test_a_build_of_the_second_machine(work, capsys):
-    """It is read and checked; no command takes it yet, and each says so in one line."""
+    """It is read, checked and reported."""
     rng = np.random.default_rng(3)
     network = random_network(rng, size=400, max_layers=2)
     schedule = trimmed(random_schedule(rng, network, large_machine(2, 8, 2)))
     (work / "second").mkdir()
-    builds.write_build("second", schedule)
-    np.savez("data.npz", x=np.zeros((1, *network.input.shape), np.uint8), y=np.zeros(1, int))
-    for words in (["report"], ["verify"], ["eval", "--data", "data.npz"], ["synth"]):
-        refused([words[0], "second", *words[1:]], capsys, "build of the second machine")
+    about = {"command": "none", "date": "2001-02-03", "versions": {}, "machine": ["no facts"]}
+    builds.write_build("second", schedule, about=about | {"calibration": None})
+    assert run(["report", "second"], capsys) == (0, "wrote second/report.html\n", [])
+    refused(["synth", "second"], capsys, "for the second machine")
     program = work / "second" / "program.mem"
     program.write_text(program.read_text().replace("1", "3", 1))
     refused(["report", "second"], capsys, "program.mem", "CRC-32", "compile it again")

@@ -97,7 +97,10 @@ def test_a_wrong_weight_is_found(simulators):
     weights = [[word ^ 1 for word in rows] for rows in images.weights]
     wrong = replace(images, weights=weights)
     run = run_machine(simulator, schedule, frames, traced=True, images=wrong)
-    assert "expected" in difference(schedule, frames, run, traced=True)
+    found = difference(schedule, frames, run, traced=True)
+    assert found is not None
+    assert found.expected != found.got
+    assert (found.image, found.step >= 1) == (0, True)
 
 
 def pairs(seen):

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from spikewright.errors import SpikewrightError
+from spikewright.machine.blocks import SpikeMemory
 from spikewright.machine.device import LFE5U_85F
+from spikewright.machine.memories import make_images
+from spikewright.machine.schedule import Schedule
 from spikewright.sw.passes.machines import choose_machine, fits
 from spikewright.sw.passes.sizes import widths_for
 from tests.sim.interpreter.test_interpreter import drawn
@@ -41,6 +44,20 @@ def test_choices_can_be_given():
     machine = chosen.machine
     assert (machine.cores, machine.lanes.count, machine.fire.count) == (3, 16, 1)
     assert "another core" in chosen.reason.lower()
+
+
+def test_without_a_device_memories_are_as_deep_as_they_must_be():
+    network, frames = small_network()
+    bounds = {"cores": [2], "lanes": [8], "fire_units": [1]}
+    chosen = choose_machine([network], None, frames, **bounds)
+    assert chosen.reason.startswith("2 cores of 8 lanes, 1 fire unit, ")
+    assert "No device limits it." in chosen.reason
+    assert len(chosen.layers[0]) == len(network.layers)
+    (schedule,) = chosen.schedules
+    check_equal(schedule, frames)
+    half = SpikeMemory(chosen.machine.spikes.words // 2)
+    with pytest.raises(SpikewrightError, match="spike memory"):
+        make_images(Schedule(network, replace(chosen.machine, spikes=half), schedule.placement))
 
 
 def test_what_does_not_fit_is_said():

@@ -5,7 +5,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikewright.machine.blocks import Lanes, Machine
@@ -33,6 +33,7 @@ from spikewright.machine.link import (
 )
 from spikewright.machine.loading import LoadKind
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MACHINE = Machine()
 WORDS = st.integers(0, (1 << 36) - 1)
 
@@ -46,6 +47,7 @@ def opened(messages):
         yield body[0], body[1], body[2:-4]
 
 
+@PATIENT
 @given(st.lists(WORDS, max_size=600), st.integers(0, 0xFFFF - 600), st.integers(0, 255))
 def test_frames_lose_nothing(words, index, tag):
     got = {}
@@ -67,6 +69,7 @@ def test_frame_bytes(words, size):
     assert frame_bytes(words) == size
 
 
+@PATIENT
 @given(st.data(), st.sampled_from(list(Kind)))
 def test_writes_lose_nothing(data, kind):
     words = row_words(MACHINE, kind)
@@ -118,6 +121,7 @@ def parts(tag, label, clocks, outputs):
 OUTPUTS = st.lists(st.integers(-(1 << 35), (1 << 35) - 1), max_size=70)
 
 
+@PATIENT
 @given(OUTPUTS, st.integers(0, 255), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF_FFFF))
 def test_answers_are_joined(outputs, tag, label, clocks):
     answers = Answers(len(outputs))
@@ -154,6 +158,7 @@ def test_parts_that_do_not_fit():
         Answers(3).feed(whole[0])
 
 
+@PATIENT
 @given(st.integers(0, 2), st.integers(0, 255), st.binary(max_size=20))
 def test_hello(runs, dropped, garbage):
     body = bytes([Command.HELLO | 0x80, 7, 0])

@@ -90,7 +90,7 @@ def test_failure_late_leaves_the_old_build(out, work, capsys, monkeypatch):
 
         raise SpikewrightError("disk: full; buy another")
 
-    monkeypatch.setattr("spikewright.app.compile._write_expected", full)
+    monkeypatch.setattr("spikewright.app.writing._write_expected", full)
     refused(["compile", "nets.py:good", *SHAPE], capsys, "disk: full")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 

@@ -182,6 +182,7 @@ class Replies:
             np.array([one.label for one in found]),
             np.array([one.clocks for one in found]),
             made,
+            loading_clocks=0,
         )
 
 

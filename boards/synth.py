@@ -165,6 +165,37 @@ def _nextpnr_arguments(board: Board, seed: int) -> list[str]:
     ]
 
 
+def open_carries(netlist: Path) -> None:
+    """Leave the unused ends of carry chains open in a netlist of Yosys.
+
+    nextpnr spends a cell on every carry that enters a chain or leaves it, wanted or not. It takes
+    an undefined constant for what is not connected, and fails where the port is missing. Nothing
+    needs to enter where the first bit of a chain makes the carry.
+    """
+    design = json.loads(netlist.read_text())
+    for module in design["modules"].values():
+        cells = module["cells"].values()
+        used = {
+            bit
+            for cell in cells
+            for port, bits in cell["connections"].items()
+            if cell.get("port_directions", {}).get(port) != "output"
+            for bit in bits
+        }
+        for port in module["ports"].values():
+            used.update(port["bits"])
+        for cell in cells:
+            if cell["type"] == "CCU2C":
+                ports = cell["connections"]
+                makes = int(cell["parameters"]["INIT0"], 2) >> 8 == 0 and ports["D0"] == ["1"]
+                if makes and ports.get("CIN", ["0"]) == ["0"]:
+                    ports["CIN"] = ["x"]
+                cell["port_directions"] |= {"CIN": "input", "COUT": "output"}
+                if not used.intersection(ports.get("COUT", ())):
+                    ports["COUT"] = ["x"]
+    netlist.write_text(json.dumps(design))
+
+
 def synthesise(
     board: Board,
     shape: HardwareShape,
@@ -202,6 +233,8 @@ def synthesise(
     status = _run(yosys, ["-q", "-l", "yosys.rpt", f"{NAME}.ys"], work, "yosys.log")
     if status:
         raise _fail("synth: yosys", status, work / "yosys.log")
+
+    open_carries(work / f"{NAME}.json")
 
     progress("placing and routing", None)
     arguments = _nextpnr_arguments(board, seed)

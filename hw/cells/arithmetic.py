@@ -48,31 +48,27 @@ def carry_chain(
 ) -> Value:
     """``propagate ^ carry`` of each bit, where `table` gives propagate; `carry` comes in.
 
-    The operands have one width. A carry that is no constant takes a bit of the chain: it is made
-    there, by a table that never propagates.
+    The operands have one width. The carry is made in a bit of the chain, by a table that never
+    propagates: what comes into a chain from elsewhere, even a constant, costs nextpnr a cell, and
+    so does a carry that leaves it. So neither end is connected.
     """
-    bits: list[tuple[Table, Sequence[Value]]] = [
-        (table, operands) for operands in zip(a, b, c, d, strict=True)
-    ]
-    constant = isinstance(carry, Const)
-    if not constant:
-        bits.insert(0, (lambda a, b, c, d: a & ~d, (carry, _ZERO, _ZERO, _ONE)))
+    made: tuple[Table, Sequence[Value]] = (lambda a, b, c, d: a & ~d, (carry, _ZERO, _ZERO, _ONE))
+    bits = [made, *((table, operands) for operands in zip(a, b, c, d, strict=True))]
     if len(bits) % 2:
         bits.append((lambda a, b, c, d: 0, (_ZERO,) * 4))
     total = Signal(len(bits), name="total")
-    passed: Value = carry if constant else _ZERO
+    passed: Value | None = None
     for i in range(0, len(bits), 2):
-        following = Signal(name=f"carry_{i}")
-        ports: dict[str, Any] = {"i_CIN": passed, "o_COUT": following}
+        ports: dict[str, Any] = {} if passed is None else {"i_CIN": passed}
+        if i + 2 < len(bits):
+            passed = ports["o_COUT"] = Signal(name=f"carry_{i}")
         for half, (rule, operands) in enumerate(bits[i : i + 2]):
             ports[f"p_INIT{half}"] = lut4(rule)
             ports[f"p_INJECT1_{half}"] = "NO"
             ports |= {f"i_{pin}{half}": bit for pin, bit in zip("ABCD", operands, strict=True)}
             ports[f"o_S{half}"] = total[i + half]
         m.submodules[f"cell_{i}"] = Instance("CCU2C", **ports)
-        passed = following
-    first = 0 if constant else 1
-    return total[first : first + len(a)]
+    return total[1 : 1 + len(a)]
 
 
 def _check_value(width: int, value_bits: int) -> None:

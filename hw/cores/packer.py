@@ -137,7 +137,7 @@ class Planes(wiring.Component):
         self._machine = machine
         self._fires, self._bits = machine.fire.count, machine.pool.bits
         self._partial = machine.packer.partial
-        self._late = 2 if machine.packer.blocks else 0
+        self._late = machine.packer.reads
         super().__init__(
             {
                 "layer": In(record_layout(LayerRecord, machine)),
@@ -259,11 +259,15 @@ class Planes(wiring.Component):
             m.d.sync += write.eq(write + 1)
             with m.If(self.last):
                 m.d.sync += write.eq(0)
-        make = BlockMemory if self._late else DistributedMemory
+        make = BlockMemory if self._machine.packer.blocks else DistributedMemory
         m.submodules.memory = memory = make(WORD, depth)
+        # The memory is far from its address, which it has 36 times, and from the words.
+        found = memory.data
+        if not self._machine.packer.blocks:
+            found = delayed(m, memory.data, 1, "found")[-1]
         m.d.comb += [
             memory.address.eq(read),
-            kept.eq(memory.data),
+            kept.eq(found),
             memory.write.enable.eq(going & ~self.mark.fills),
             memory.write.address.eq(write),
             memory.write.data.eq(self.word),

@@ -270,9 +270,16 @@ class Packer:
         return self.partial > self.DISTRIBUTED
 
     @property
+    def reads(self) -> int:
+        """Clocks from a row of the unfinished words to the word."""
+        if self.blocks:
+            return 2
+        return 1 if self.partial else 0
+
+    @property
     def latency(self) -> int:
         """Choose the planes' bits, shift them in, queue the word; the memory is read before."""
-        return 5 if self.blocks else 3
+        return 3 + self.reads
 
 
 @dataclass(frozen=True)

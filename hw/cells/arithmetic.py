@@ -28,6 +28,7 @@ __all__ = [
     "Count",
     "DoubleAdd",
     "LoadAdd",
+    "Lut",
     "Select",
 ]
 
@@ -384,6 +385,27 @@ class LoadAdd(wiring.Component):
                 self.sum,
             )
         )
+        return m
+
+
+class Lut(wiring.Component):
+    """``output = table(a, b, c, d)`` of four bits, in a LUT of its own. Combinational.
+
+    Where synthesis would make a chain of what can be there at the same time, to save a LUT.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = lut4(table)
+        super().__init__({**dict.fromkeys("abcd", In(1)), "output": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        inputs = {pin: getattr(self, pin) for pin in "abcd"}
+        if not has_ecp5_cells(platform):
+            m.d.comb += self.output.eq(self._table.bit_select(Cat(inputs.values()), 1))
+            return m
+        pins = {f"i_{pin.upper()}": bit for pin, bit in inputs.items()}
+        m.submodules.lut = Instance("LUT4", p_INIT=self._table, **pins, o_Z=self.output)
         return m
 
 

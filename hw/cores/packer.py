@@ -485,7 +485,8 @@ class Packer(wiring.Component):
         # Places that the words of another round would leave: below 0 there is no room for it.
         spare = Signal(signed(depth.bit_length() + 1), init=depth - 1)
         begun, draining = Signal(), Signal()
-        sends = promise.valid & promise.mark.last & promise.mark.fills & ~outputs
+        sends = Signal()  # a clock late: rounds are farther apart than that
+        m.d.sync += sends.eq(promise.valid & promise.mark.last & promise.mark.fills & ~outputs)
         # Less a round's words, which are one more than `planes` says: plus the complement.
         words = (sends | drain.taken | begun).replicate(len(spare)) & ~Cat(
             self.layer.planes, Const(0, len(spare) - len(self.layer.planes))

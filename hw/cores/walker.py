@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikewright.hw.cells.arithmetic import Lut
 from spikewright.hw.cells.counter import advance, countdown
 from spikewright.hw.cores.lanes import delayed
 from spikewright.hw.cores.streams import Layouts, record_layout
@@ -15,6 +16,13 @@ from spikewright.machine.configuration import LayerRecord, PassRecord, SourceRec
 __all__ = ["Walker"]
 
 _STEPS = ("row_step", "weight_row"), ("block_step", "weight_block"), ("word_step", "weight_word")
+
+
+def all_of(m: Module, name: str, *bits: Value, invert: bool = False) -> Value:
+    """Whether all of up to four bits are set, or not, in a LUT of its own."""
+    m.submodules[name] = lut = Lut(lambda a, b, c, d: (a & b & c & d) ^ invert)
+    m.d.comb += Cat(lut.a, lut.b, lut.c, lut.d).eq(Cat(*bits, Const(-1, 4)))
+    return lut.output
 
 
 class Walker(wiring.Component):
@@ -72,14 +80,20 @@ class Walker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        self._outer = Signal(name="outer")  # all but the word are the last of theirs
         held = Signal(data.ArrayLayout(self._field, self._sources), reset_less=True)
         mark = Signal.like(self.items.payload.mark, reset_less=True)
         current = Signal(self._current, reset_less=True)
         ends, go = self._counters(m, held, current)
         # Of the word that the counters hold: what begins with it, and whether it was just issued.
         begins = Signal(5)  # block (and word of a row), row, pass, step, item
-        new, spaced = Signal(), Signal()
-        m.d.comb += go.eq(self.room & (~ends[4] | (self.items.valid & spaced)))
+        new, spaced = Signal(), Signal(init=1)
+        waits = all_of(m, "item", self.items.valid, spaced, invert=True)
+        m.submodules.goes = goes = Lut(lambda a, b, c, d: a & ~(b & c & d))
+        m.d.comb += [
+            Cat(goes.a, goes.b, goes.c, goes.d).eq(Cat(self.room, ends[0], self._outer, waits)),
+            go.eq(goes.output),
+        ]
         m.d.comb += self.items.ready.eq(self.room & ends[4] & spaced)
         m.d.sync += [new.eq(go), begins.eq(Mux(go, Cat(ends), 0))]
         stages = [Cat(new, begins, ends[0], ends[3])]
@@ -87,7 +101,9 @@ class Walker(wiring.Component):
             flags = Signal(len(stages[0]), name=f"flags_{stage}")
             m.d.sync += flags.eq(stages[-1])
             stages.append(flags)
-        m.d.comb += [self.issued.eq(new), spaced.eq(~Cat(s[5] for s in stages[:-2]).any())]
+        recent = Cat(go & ends[4], *(s[5] for s in stages[:-3])).any()
+        m.d.comb += self.issued.eq(new)
+        m.d.sync += spaced.eq(~recent)
         if self._sources > 1:
             first, weight = self._starts(m, held, current, begins)
         else:
@@ -136,8 +152,9 @@ class Walker(wiring.Component):
             ends[0].eq(word),
             ends[1].eq(word & block),
             ends[2].eq(word & block & row),
-            ends[3].eq(ends[1] & row & final),
-            ends[4].eq(ends[1] & row & final & step),
+            ends[3].eq(all_of(m, "pass_ends", word, block, row, final)),
+            self._outer.eq(all_of(m, "outer", block, row, final, step)),
+            ends[4].eq(word & self._outer),
             over.eq(number == layer.passes),
             self.pass_number.eq(number),
             self.source_number.eq(digit.source if several else 0),

@@ -72,17 +72,25 @@ class Decision(wiring.Component):
         m = Module()
         threshold = Cat(self.threshold, Const(0, 1)).as_signed()
         rest = Signal(signed(self._width), name="rest_first", reset_less=True)
-        live = Signal(name="live_first", reset_less=True)
-        m.d.sync += [rest.eq(self._first(threshold)), live.eq(~self.u[-1])]
+        # Whether the digit may be sent, if the rest is worth it.
+        able = Signal(name="able_first", reset_less=True)
+        live = ~self.u[-1]
+        m.d.sync += [
+            rest.eq(self._first(threshold)),
+            able.eq(live & self._allowed(Const(1, 1), self._digits - 1)),
+        ]
+        live = delayed(m, live, 1, "live_first")[1]
         threshold = delayed(m, threshold, 1, "threshold_first")[1].as_signed()
         tight: Value = Const(1, 1)
         sent: Value = Const(0, 0)
         for digit in reversed(range(self._digits)):
             taken = Signal(name=f"taken_{digit}")
-            m.d.comb += taken.eq(self._taken(live, rest, tight, digit))
+            m.d.comb += taken.eq(self._taken(able, rest))
             if not digit:
                 break
-            tight = delayed(m, self._tight(taken, tight, digit), 1, f"tight_{digit}")[1]
+            still = self._tight(taken, tight, digit)
+            tight = delayed(m, still, 1, f"tight_{digit}")[1]
+            able = delayed(m, live & self._allowed(still, digit - 1), 1, f"able_{digit}")[1]
             live = delayed(m, live, 1, f"live_{digit}")[1]
             sent = delayed(m, Cat(taken, sent), 1, f"sent_{digit}")[1]
             rest = self._next(m, rest, threshold, taken, digit)
@@ -96,9 +104,13 @@ class Decision(wiring.Component):
         heaviest = Cat(self.holds, Const(0, self._digits - 1), threshold).as_signed()
         return (Cat(Const(0, 1), self.u).as_signed() - heaviest)[1:]
 
-    def _taken(self, live: Value, rest: Value, tight: Value, digit: int) -> Value:
-        """Whether a digit is sent: the potential is worth it, and n stays at most `levels`."""
-        return live & ~rest[-1] & (self.levels[digit] | ~tight)
+    def _taken(self, able: Value, rest: Value) -> Value:
+        """Whether a digit is sent: it may be, and the potential is worth it."""
+        return able & ~rest[-1]
+
+    def _allowed(self, tight: Value, digit: int) -> Value:
+        """Whether n stays at most `levels` with a digit, if all before were or were not `tight`."""
+        return self.levels[digit] | ~tight
 
     def _tight(self, taken: Value, tight: Value, digit: int) -> Value:
         """Whether n has been `levels`, digit by digit, so far; else it is less."""

@@ -21,6 +21,7 @@ from spikewright.hw.cells.arithmetic import (
     Count,
     DoubleAdd,
     LoadAdd,
+    Lut,
     Select,
 )
 
@@ -40,6 +41,7 @@ CASES = {
     **{f"borrow_{w}": lambda w=w: ChooseSubtract(w, w - 2, borrow=True) for w in (5, 8)},
     **{f"load_{w}": lambda w=w: LoadAdd(w) for w in (5, 8)},
     **{f"subtract_{w}": lambda w=w: ChooseSubtract(w, w - 2) for w in (5, 8)},
+    "lut": lambda: Lut(lambda a, b, c, d: a & ~b | c & d),
     **{f"select_{n}": lambda n=n: Select(3, n) for n in (1, 2, 3, 4, 5, 8)},
 }
 

@@ -259,12 +259,10 @@ class Planes(wiring.Component):
             m.d.sync += write.eq(write + 1)
             with m.If(self.last):
                 m.d.sync += write.eq(0)
-        make = BlockMemory if self._machine.packer.blocks else DistributedMemory
-        m.submodules.memory = memory = make(WORD, depth)
+        blocks = self._machine.packer.blocks
+        m.submodules.memory = memory = (BlockMemory if blocks else DistributedMemory)(WORD, depth)
         # The memory is far from its address, which it has 36 times, and from the words.
-        found = memory.data
-        if not self._machine.packer.blocks:
-            found = delayed(m, memory.data, 1, "found")[-1]
+        found = memory.data if blocks else delayed(m, memory.data, 1, "found")[-1]
         m.d.comb += [
             memory.address.eq(read),
             kept.eq(found),

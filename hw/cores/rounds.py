@@ -154,11 +154,12 @@ class Rounds(wiring.Component):
             closes.eq(member == layer.members),
             final.eq(position & closes & (window == layer.windows)),
         ]
+        # Between rounds they are 0, so that ends need not wait for `accept`, which comes late.
         for counter, counts, ends in (
-            (place, go, go & final),
-            (slot, go, go & position),
-            (member, go & position, go & position & closes),
-            (window, go & position & closes, go & final),
+            (place, go, final),
+            (slot, go, position),
+            (member, go & position, position & closes),
+            (window, go & position & closes, final),
         ):
             with m.If(counts):
                 m.d.sync += counter.eq(counter + 1)

@@ -259,13 +259,11 @@ class Planes(wiring.Component):
             m.d.sync += write.eq(write + 1)
             with m.If(self.last):
                 m.d.sync += write.eq(0)
-        blocks = self._machine.packer.blocks
+        blocks = self._late > 1
         m.submodules.memory = memory = (BlockMemory if blocks else DistributedMemory)(WORD, depth)
-        # The memory is far from its address, which it has 36 times, and from the words.
-        found = memory.data if blocks else delayed(m, memory.data, 1, "found")[-1]
         m.d.comb += [
             memory.address.eq(read),
-            kept.eq(found),
+            kept.eq(memory.data if blocks else delayed(m, memory.data, 1, "kept")[-1]),
             memory.write.enable.eq(going & ~self.mark.fills),
             memory.write.address.eq(write),
             memory.write.data.eq(self.word),
@@ -482,8 +480,7 @@ class Packer(wiring.Component):
         depth, promise = self._machine.packer.queue, self.promise
         # Places that the words of another round would leave: below 0 there is no room for it.
         spare = Signal(signed(depth.bit_length() + 1), init=depth - 1)
-        begun, draining = Signal(), Signal()
-        sends = Signal()  # a clock late: rounds are farther apart than that
+        begun, draining, sends = Signal(), Signal(), Signal()  # `sends` is late, before the next
         m.d.sync += sends.eq(promise.valid & promise.mark.last & promise.mark.fills & ~outputs)
         # Less a round's words, which are one more than `planes` says: plus the complement.
         words = (sends | drain.taken | begun).replicate(len(spare)) & ~Cat(

@@ -68,7 +68,7 @@ def summarise(build: AnyBuild, name: str) -> dict[str, Any]:
             "input_steps": network.input_steps,
             "model": describe(network),
             "weight_bits": network.weight_bits,
-            "about": build.about,
+            "about": _about(build.about),
         },
         "hardware": hardware(build),
         "machine": second_machine(build),
@@ -80,6 +80,15 @@ def summarise(build: AnyBuild, name: str) -> dict[str, Any]:
         **results,
         "clocks": None if results["verify"] is None else clocks(results["verify"]),
         "latency": _latency(build, results["verify"], results["synth"]),
+    }
+
+
+def _about(about: dict[str, Any]) -> dict[str, Any]:
+    """What a build says of itself; it is free, so that all which the page shows may be missing."""
+    kinds = {"command": str, "date": str, "calibration": str, "versions": dict, "warnings": list}
+    return about | {
+        name: about[name] if isinstance(about.get(name), kind) else kind()
+        for name, kind in kinds.items()
     }
 
 

@@ -3,6 +3,9 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
+
+import pytest
 
 import spikewright
 from spikewright.reports.comparison import compare
@@ -44,6 +47,12 @@ def test_page_with_everything(build, results, read_page):
         assert fragment in page.text, fragment
     assert page.text.count("Equal.") == 1
     assert "<b>name</b>" not in text
+
+
+@pytest.mark.parametrize("about", [{}, {"command": 3, "versions": [1], "warnings": "no"}])
+def test_page_of_a_build_that_says_little(build, about, read_page):
+    page = read_page(render(summarise(replace(build, about=about), "name")))
+    assert "How each number was obtained" in page.text
 
 
 def test_page_is_self_contained(build, results, read_page):

@@ -102,13 +102,9 @@ def test_all_cases_are_reached(formal):
 
 FAULTS = {
     "ties": {"_first": lambda self, threshold: self.u - (threshold << self._digits - 1)},
-    "negative potentials": {
-        "_taken": lambda self, live, rest, tight, digit: ~rest[-1] & (self.levels[digit] | ~tight)
-    },
-    "signs": {
-        "_taken": lambda self, live, rest, tight, digit: live & (self.levels[digit] | ~tight)
-    },
-    "levels": {"_taken": lambda self, live, rest, tight, digit: live & ~rest[-1]},
+    "negative potentials": {"_taken": lambda self, able, rest: ~rest[-1]},
+    "signs": {"_taken": lambda self, able, rest: able},
+    "levels": {"_allowed": lambda self, tight, digit: Const(1, 1)},
     "every digit of levels alone": {"_tight": lambda self, taken, tight, digit: tight},
     "levels after the first digit": {"_tight": lambda self, taken, tight, digit: Const(0, 1)},
     "tight with what is not taken": {"_tight": lambda self, taken, tight, digit: tight & taken},

@@ -56,8 +56,8 @@ from tests.support.random_networks import random_frames, random_network
 
 BATCH = 50
 """Streams of a process."""
-IN_CI = 6
-"""Batches, of which the first two compare every spike and membrane."""
+IN_CI = (0, 2, 4)
+"""Batches on each push, all on the first machine; the first compares every spike and membrane."""
 VICTIMS, FRAMES = 6, 2
 PATIENCE = 20_000
 
@@ -230,7 +230,7 @@ def batch(number, folder, longest, *, traced, count=BATCH, optimisation=OPTIMISA
     replies.check_order(line, whole=True)
 
 
-@pytest.mark.parametrize("number", range(IN_CI))
+@pytest.mark.parametrize("number", IN_CI)
 def test_hostile_links(number, simulators):
     batch(number, simulators, collections.Counter(), traced=number < 2, optimisation=BRIEF)
 

@@ -26,7 +26,8 @@ from spikewright.sw.passes.place import place
 from tests.support.placements import features, random_schedule, small_machine
 from tests.support.random_networks import random_frames, random_network
 
-IN_CI = 8
+IN_CI = 4
+"""Elaborations on each push: 1, 2, 3 and 4 cores. Verilator takes minutes for the largest."""
 CORES = (1, 2, 3, 4, 6, 8, 12, 16)
 LANES = (8, 16, 32)
 FIRES = (1, 2, 4)

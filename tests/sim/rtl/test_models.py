@@ -24,7 +24,7 @@ from spikewright.sim.rtl.run import simulate_all
 from spikewright.sw.passes.map import map_network
 from tests.support.random_networks import NEURONS, random_frames, random_network, reweighted
 
-ELABORATIONS = int(os.environ.get("SPIKEWRIGHT_ELABORATIONS", "4"))
+ELABORATIONS = int(os.environ.get("SPIKEWRIGHT_ELABORATIONS", "3"))
 CASES = int(os.environ.get("SPIKEWRIGHT_CASES", "100"))
 FRAMES = 10
 CODES = tuple(InputCode)
